@@ -1,0 +1,1 @@
+"""The service's code. Start reading at `bootstrap`, which names every concrete adapter."""
