@@ -1,0 +1,278 @@
+"""Every command that anybody runs. `nox -l` lists them; the README explains the first two.
+
+Environments are ours rather than nox's: each is built once per set of pins, stamped when
+it is whole, and shared by the sessions that need it. Exit codes: 0 pass, 1 fail,
+2 unknown, 3 could not run; nox knows only 0 and 1, so 2 and 3 leave by `sys.exit`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+ENVIRONMENTS = ROOT / ".nox"
+PINS = ROOT / "requirements"
+REPORTS = ROOT / "reports"
+SERVICE_FILE = ENVIRONMENTS / "service.json"
+
+nox.options.sessions = ["lint", "types", "contracts", "sizes", "audit", "tests", "verify"]
+nox.options.default_venv_backend = "none"
+nox.options.error_on_missing_interpreters = True
+
+
+def digest(*paths: Path) -> str:
+    """A fingerprint of files and folders: names and contents, caches left out."""
+    seen = hashlib.sha256()
+    for path in sorted(
+        file for root in paths for file in ([root] if root.is_file() else root.rglob("*"))
+    ):
+        if path.is_file() and not {"__pycache__", ".hypothesis"} & set(path.parts):
+            seen.update(
+                f"{path.relative_to(ROOT) if path.is_relative_to(ROOT) else path.name}\0".encode()
+            )
+            seen.update(path.read_bytes())
+    return seen.hexdigest()[:16]
+
+
+def environment(name: str, pins: str) -> Path:
+    """The Python of an environment that holds `requirements/<pins>.txt`, built if missing."""
+    folder, wanted = ENVIRONMENTS / name, PINS / f"{pins}.txt"
+    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    stamp = folder / "pins"
+    if python.exists() and stamp.exists() and stamp.read_text() == digest(wanted):
+        return python
+    print(f"building the environment {folder.relative_to(ROOT)} (once per set of pins)", flush=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    venv.create(folder, with_pip=True)
+    pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    must([*pip, "--require-hashes", "-r", str(wanted)], f"pins of {name} could not be installed")
+    stamp.write_text(digest(wanted))
+    return python
+
+
+def must(command: list[str], otherwise: str) -> None:
+    """Run a preparing step; when it fails the session could not run, which is no verdict."""
+    if subprocess.run(command, cwd=ROOT, check=False).returncode:
+        print(f"could not run: {otherwise}", file=sys.stderr)
+        sys.exit(3)
+
+
+def service(wheel: Path | None = None) -> Path:
+    """The Python of the service's own environment, with the wheel of today's sources or `wheel`."""
+    python = environment("service", "service")
+    package = [path for path in (ROOT / "llmhive").iterdir() if path.name not in {"tests", "docs"}]
+    judged = [wheel] if wheel else [*package, ROOT / "pyproject.toml"]
+    source = digest(*judged, PINS / "service.txt")
+    if SERVICE_FILE.exists() and json.loads(SERVICE_FILE.read_text()).get("digest") == source:
+        return python
+    if wheel is None:
+        folder = ENVIRONMENTS / "wheels" / source
+        shutil.rmtree(folder, ignore_errors=True)
+        pip = [str(python), "-m", "pip", "-q", "--disable-pip-version-check"]
+        must([*pip, "wheel", "--no-deps", "-w", str(folder), "."], "the wheel could not be built")
+        wheel = next(folder.glob("*.whl"))
+    install = [
+        str(python),
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--force-reinstall",
+        str(wheel),
+    ]
+    must(install, f"the wheel {wheel} could not be installed")
+    facts = {"python": str(python), "digest": source, "wheel": wheel.name, "sha256": digest(wheel)}
+    SERVICE_FILE.write_text(json.dumps(facts, indent=2))
+    return python
+
+
+def take(arguments: list[str], option: str) -> str | None:
+    """Remove `--option VALUE` or `--option=VALUE` from the arguments and give its value."""
+    for index, argument in enumerate(arguments):
+        if argument == option and index + 1 < len(arguments):
+            value = arguments[index + 1]
+            del arguments[index : index + 2]
+            return value
+        if argument.startswith(f"{option}="):
+            del arguments[index]
+            return argument.partition("=")[2]
+    return None
+
+
+def end(session: nox.Session, code: int) -> None:
+    """Leave a session by its exit code, which nox alone would flatten to 0 or 1."""
+    if code == 1:
+        session.error("fail")
+    if code:
+        sys.exit(code if code in {2, 3} else 3)
+
+
+def check(
+    session: nox.Session, name: str, commands: list[list[str]], detail: Path | None = None
+) -> None:
+    """Run all commands and write `reports/sessions/<name>.json`, evidence for the report."""
+    codes = [subprocess.run(command, cwd=ROOT, check=False).returncode for command in commands]
+    (REPORTS / "sessions").mkdir(parents=True, exist_ok=True)
+    facts = {
+        "session": name,
+        "sources": digest(*(ROOT / part for part in ("llmhive", "verification", "pyproject.toml"))),
+        "ok": not any(codes),
+        "detail": json.loads(detail.read_text()) if detail and detail.exists() else {},
+    }
+    (REPORTS / "sessions" / f"{name}.json").write_text(json.dumps(facts, indent=2))
+    end(session, 1 if any(codes) else 0)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff with all rules, formatting, and the house rules."""
+    python = str(environment("dev", "dev"))
+    ruff = [python, "-m", "ruff"]
+    rules = [python, "-m", "verification.selftest.house_rules", "rules"]
+    check(session, "lint", [[*ruff, "check", "."], [*ruff, "format", "--check", "."], rules])
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Mypy, strict, on everything: the service in its environment, the suite in its own."""
+    python = str(environment("dev", "dev"))
+    parts = {"tests": ["llmhive"], "suite": ["verification", "conftest.py"], "dev": ["noxfile.py"]}
+    pins = {"tests": "tests", "suite": "verify", "dev": "dev"}
+    commands = [
+        [python, "-m", "mypy", "--python-executable", str(environment(name, pins[name])), *paths]
+        for name, paths in parts.items()
+    ]
+    check(session, "types", commands)
+
+
+@nox.session
+def contracts(session: nox.Session) -> None:
+    """The direction of imports, by import-linter."""
+    check(session, "contracts", [[str(environment("dev", "dev").parent / "lint-imports")]])
+
+
+@nox.session
+def sizes(session: nox.Session) -> None:
+    """The limits of size; prints the ten largest functions and modules, and the fan-in."""
+    python = str(environment("dev", "dev"))
+    check(session, "sizes", [[python, "-m", "verification.selftest.house_rules", "sizes"]])
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Bandit on our sources, pip-audit on the pins; unaudited is said to be unknown."""
+    python = str(environment("dev", "dev"))
+    bandit = [
+        python,
+        "-m",
+        "bandit",
+        "-q",
+        "-c",
+        "pyproject.toml",
+        "-r",
+        "llmhive",
+        "verification",
+        "-ll",
+    ]
+    check(
+        session,
+        "audit",
+        [bandit, [python, "-m", "verification.selftest.advisories", "requirements"]],
+    )
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """White-box tests of the service with coverage, then the tests of the suite itself."""
+    white, suite = str(environment("tests", "tests")), str(environment("suite", "verify"))
+    report = REPORTS / "tests"
+    shutil.rmtree(report, ignore_errors=True)
+    report.mkdir(parents=True)
+    coverage = [white, "-m", "coverage"]
+    pytest = ["-m", "pytest", "-q"]
+    service_tests = [
+        "--confcutdir=llmhive/tests",
+        "llmhive/tests",
+        f"--junitxml={report}/service.xml",
+    ]
+    commands = [
+        [*coverage, "erase"],
+        [*coverage, "run", *pytest, *service_tests, *session.posargs],
+        [*coverage, "combine", "-q"],
+        [*coverage, "json", "-q", "-o", f"{report}/coverage.json"],
+        [*coverage, "report", "--format=total"],
+        [
+            suite,
+            *pytest,
+            "-n",
+            "2",
+            "verification/selftest",
+            f"--junitxml={report}/suite.xml",
+            *session.posargs,
+        ],
+    ]
+    check(session, "tests", commands)
+
+
+@nox.session
+def verify(session: nox.Session) -> None:
+    """The verdict: builds, starts and judges the service. `-- --target F --stack S --wheel W …`."""
+    arguments = list(session.posargs)
+    wheel = take(arguments, "--wheel")
+    if wheel and not Path(wheel).is_file():
+        print(f"could not run: --wheel expects a wheel file, got {wheel}", file=sys.stderr)
+        sys.exit(3)
+    suite = str(environment("suite", "verify"))
+    service(Path(wheel).resolve() if wheel else None)
+    command = [
+        suite,
+        "-m",
+        "pytest",
+        "-q",
+        "verification/suites",
+        f"--reports={REPORTS / 'verify'}",
+        *arguments,
+    ]
+    if not any(argument.startswith(("-n", "--numprocesses")) for argument in arguments):
+        command += ["-n", "2"]
+    end(session, subprocess.run(command, cwd=ROOT, check=False).returncode)
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Known-bad services must be caught, the healthy one must pass. `-- --from DIR --only ID`."""
+    suite = str(environment("suite", "verify"))
+    service()
+    command = [suite, "-m", "verification.harness.mutation", *session.posargs]
+    end(session, subprocess.run(command, cwd=ROOT, check=False).returncode)
+
+
+@nox.session
+def target(session: nox.Session) -> None:
+    """Aim elsewhere: `-- init FILE` writes a target file, `-- check FILE` looks without harm."""
+    command = [
+        str(environment("suite", "verify")),
+        "-m",
+        "verification.harness.target_file",
+        *session.posargs,
+    ]
+    end(session, subprocess.run(command, cwd=ROOT, check=False).returncode)
+
+
+@nox.session
+def serve(session: nox.Session) -> None:
+    """The whole service on this machine: simulated providers, a printed key, `curl` lines."""
+    suite = str(environment("suite", "verify"))
+    service()
+    command = [suite, "-m", "verification.harness.desk", *session.posargs]
+    end(session, subprocess.run(command, cwd=ROOT, check=False).returncode)

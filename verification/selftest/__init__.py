@@ -1,0 +1,1 @@
+"""The suite under test: hand-made histories, simulators, house rules."""
