@@ -1,0 +1,115 @@
+"""The command behind `nox -s mutants`: judges every mutant and the healthy service.
+
+Ends 0 when all are caught and the healthy service passes, 1 when one is missed or the
+healthy service fails, 2 when the healthy service is unknown, 3 when a mutant is broken
+or nothing could be run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from verification.harness.mutation import report
+from verification.harness.mutation.judge import (
+    BROKEN,
+    CAUGHT,
+    MISSED,
+    ROOT,
+    Claims,
+    Detection,
+    judge,
+    run_claims,
+)
+from verification.harness.mutation.mutant import Mutant, MutantError, read_mutants
+from verification.harness.stack.service_environment import service_python
+
+MUTANTS = ROOT / "verification" / "mutants"
+# Which claims caught which mutant, kept in git so that a fresh clone asks those first.
+MEMORY = MUTANTS / "caught_by.json"
+# Each judged mutant runs a service, a Redis and its claims: two fit two cores.
+AT_ONCE = 2
+
+
+def installed_package() -> Path:
+    """The folder of the service's installed package, found by its own Python."""
+    command = [str(service_python()), "-P", "-c", "import llmhive; print(llmhive.__path__[0])"]
+    return Path(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
+
+
+def judge_all(mutants: list[Mutant], memory: dict[str, list[str]]) -> list[Detection]:
+    """Judge every mutant, some at once, and say each result when it is there."""
+    package, detections = installed_package(), []
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        first = {mutant.id: tuple(memory.get(mutant.id, ())) for mutant in mutants}
+        runs = [pool.submit(judge, mutant, package, first[mutant.id]) for mutant in mutants]
+        for run in as_completed(runs):
+            detection = run.result()
+            detections.append(detection)
+            by = ", ".join(detection.caught_by) or detection.why
+            line = f"{detection.verdict:7} {detection.id:32} {detection.seconds:6.1f} s  {by}"
+            print(line, flush=True)  # noqa: T201  the command's answer
+    return sorted(detections, key=lambda detection: detection.id)
+
+
+def judge_healthy(detections: list[Detection], *, partial: bool) -> Claims:
+    """The claims on the healthy service: all of them, or those that caught something."""
+    caught_by = sorted({claim for detection in detections for claim in detection.caught_by})
+    with TemporaryDirectory(prefix="llmhive-healthy-") as folder:
+        claims = tuple(caught_by) if partial else ()
+        return run_claims(Path(folder), claims=claims, workers=AT_ONCE)
+
+
+def exit_code(healthy: Claims, detections: list[Detection]) -> int:
+    """Missed is 1, else broken is 3, else what the healthy service says."""
+    verdicts = {detection.verdict for detection in detections}
+    if MISSED in verdicts:
+        return 1
+    if BROKEN in verdicts:
+        return 3
+    return {"pass": 0, "fail": 1}.get(healthy.verdict, 2)
+
+
+def remember(memory: dict[str, list[str]], detections: list[Detection]) -> None:
+    """Keep which claims caught which mutant, when that is news."""
+    fresh = {d.id: [*d.caught_by] for d in detections if d.verdict == CAUGHT and d.id not in memory}
+    if fresh:
+        MEMORY.write_text(json.dumps(dict(sorted({**memory, **fresh}.items())), indent=2) + "\n")
+
+
+def select(folder: Path, only: list[str]) -> list[Mutant]:
+    """The mutants of `folder`, or those named. Raises MutantError when a name is unknown."""
+    mutants = read_mutants(folder)
+    if unknown := sorted(set(only) - {mutant.id for mutant in mutants}):
+        raise MutantError(f"expected ids of mutants in {folder}, got {unknown}")
+    return [mutant for mutant in mutants if not only or mutant.id in only]
+
+
+def main(arguments: list[str]) -> int:
+    """Judge the mutants, then the healthy service; write detection.json and report.html."""
+    parser = argparse.ArgumentParser(prog="nox -s mutants --")
+    parser.add_argument("--from", dest="folder", type=Path, default=MUTANTS, metavar="DIR")
+    parser.add_argument("--only", action="append", default=[], metavar="ID")
+    parser.add_argument("--reports", type=Path, default=ROOT / "reports" / "mutants")
+    options = parser.parse_args(arguments)
+    memory = json.loads(MEMORY.read_text()) if MEMORY.exists() else {}
+    try:
+        mutants = select(options.folder, options.only)
+    except MutantError as exc:
+        print(f"could not run: {exc}", file=sys.stderr)  # noqa: T201  the command's answer
+        return 3
+    detections = judge_all(mutants, memory)
+    healthy = judge_healthy(detections, partial=bool(options.only))
+    if options.folder == MUTANTS:
+        remember(memory, detections)
+    print(report.write(options.reports, healthy, detections), flush=True)  # noqa: T201  idem
+    return exit_code(healthy, detections)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

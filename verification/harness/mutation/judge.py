@@ -1,0 +1,113 @@
+"""Runs the claims against one planted service and reads what they said.
+
+A mutant is caught only by a claim that is false. Unknown, a time-out of the suite or a
+service that does not start never count: a suite that cannot measure has caught nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from verification.harness.mutation.mutant import Mutant, MutantError, plant
+
+ROOT = Path(__file__).parents[3]
+CAUGHT, MISSED, BROKEN = "caught", "missed", "broken"
+# A whole run takes two minutes on two cores; one that takes ten times that is stuck.
+RUN_S_MAX = 1200
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """What became of one mutant: `verdict` is caught, missed or broken."""
+
+    id: str
+    group: str
+    verdict: str
+    caught_by: tuple[str, ...]
+    seconds: float
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a run of claims said: its verdict, and the claims by verdict."""
+
+    verdict: str
+    by_verdict: dict[str, tuple[str, ...]]
+    output: str
+
+    @property
+    def false(self) -> tuple[str, ...]:
+        """The ids of the claims that are false."""
+        return self.by_verdict.get("false", ())
+
+
+def run_claims(
+    reports: Path,
+    *,
+    overlay: Path | None = None,
+    claims: tuple[str, ...] = (),
+    until_false: bool = False,
+    workers: int = 0,
+) -> Claims:
+    """Run the named claims (all when none is named) and read `readiness.json`."""
+    command = [sys.executable, "-m", "pytest", "-q", "verification/suites", f"--reports={reports}"]
+    command += ["-n", str(workers), "-p", "no:cacheprovider"]
+    command += [f"--claim={claim}" for claim in claims]
+    command += ["--until-false"] if until_false else []
+    environment = dict(os.environ)
+    if overlay:
+        environment["LLMHIVE_OVERLAY"] = str(overlay)
+    try:
+        run = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=RUN_S_MAX,
+        )
+        output = run.stdout + run.stderr
+    except subprocess.TimeoutExpired as exc:
+        output = f"the claims ran longer than {RUN_S_MAX} s: {exc}"
+    return read_claims(reports / "readiness.json", output)
+
+
+def read_claims(readiness: Path, output: str) -> Claims:
+    """The claims of a written report by verdict; no report is unknown."""
+    if not readiness.exists():
+        return Claims("unknown", {}, output)
+    report = json.loads(readiness.read_text())
+    rows: dict[str, list[str]] = {}
+    for row in report["claims"]:
+        rows.setdefault(row["verdict"], []).append(row["id"])
+    return Claims(report["verdict"], {name: tuple(ids) for name, ids in rows.items()}, output)
+
+
+def judge(mutant: Mutant, package: Path, first: tuple[str, ...]) -> Detection:
+    """Plant `mutant`, run the claims that caught it last time, then all until one is false."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix=f"llmhive-{mutant.id}-") as folder:
+        overlay = Path(folder) / "overlay"
+        try:
+            plant(mutant, package, overlay)
+        except MutantError as exc:
+            return Detection(mutant.id, mutant.group, BROKEN, (), 0.0, str(exc))
+        rounds = [first, ()] if first else [()]
+        for number, claims in enumerate(rounds):
+            reports = Path(folder) / f"reports-{number}"
+            said = run_claims(reports, overlay=overlay, claims=claims, until_false=not claims)
+            if said.false:
+                seconds = round(time.monotonic() - started, 1)
+                return Detection(mutant.id, mutant.group, CAUGHT, said.false, seconds)
+    seconds = round(time.monotonic() - started, 1)
+    tail = " | ".join(said.output.strip().splitlines()[-3:])
+    return Detection(mutant.id, mutant.group, MISSED, (), seconds, tail)

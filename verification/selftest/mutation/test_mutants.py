@@ -1,0 +1,130 @@
+"""A mutant is planted exactly once or says that it is broken; scores end in the right code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from verification.harness.mutation.__main__ import exit_code, select
+from verification.harness.mutation.judge import Claims, Detection, read_claims
+from verification.harness.mutation.mutant import MutantError, plant, read_mutant, read_mutants
+
+ROOT = Path(__file__).parents[3]
+WHOLE = """
+id = "rl-off-by-one"
+group = "limits"
+breaks = "limits.window"
+source = "mutation of a relational operator"
+[[edit]]
+file = "llmhive/limit.py"
+find = "count < limit"
+replace = "count <= limit"
+"""
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """An installed package of one file."""
+    folder = tmp_path / "installed" / "llmhive"
+    folder.mkdir(parents=True)
+    (folder / "limit.py").write_text("admit = count < limit\n")
+    return folder
+
+
+def write(folder: Path, text: str, name: str = "rl-off-by-one.toml") -> Path:
+    file = folder / name
+    file.write_text(text)
+    return file
+
+
+def test_an_edit_is_applied_to_the_copy_only(tmp_path: Path, package: Path) -> None:
+    mutant = read_mutant(write(tmp_path, WHOLE))
+
+    plant(mutant, package, tmp_path / "overlay")
+
+    assert "<= limit" in (tmp_path / "overlay" / "llmhive" / "limit.py").read_text()
+    assert "<= limit" not in (package / "limit.py").read_text()
+
+
+@pytest.mark.parametrize(
+    ("instead", "said"),
+    [
+        ('find = "never there"', "found 0 times"),
+        ('find = "t"', "found 3 times"),
+    ],
+)
+def test_an_edit_that_does_not_apply_exactly_once_is_broken(
+    tmp_path: Path, package: Path, instead: str, said: str
+) -> None:
+    mutant = read_mutant(write(tmp_path, WHOLE.replace('find = "count < limit"', instead)))
+
+    with pytest.raises(MutantError, match=said):
+        plant(mutant, package, tmp_path / "overlay")
+
+
+def test_an_edit_outside_the_service_is_broken(tmp_path: Path, package: Path) -> None:
+    mutant = read_mutant(write(tmp_path, WHOLE.replace("llmhive/limit.py", "../limit.py")))
+
+    with pytest.raises(MutantError, match="expected a file of the service"):
+        plant(mutant, package, tmp_path / "overlay")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("id = 3", "missing"),
+        (WHOLE.replace("breaks", "brakes"), "unknown \\['brakes'\\]"),
+        (WHOLE.split("[[edit]]", maxsplit=1)[0], "tables of file, find and replace"),
+        (WHOLE.replace('id = "rl-', 'id = "xx-'), "expected the id"),
+        ("id = ", "expected a TOML file"),
+    ],
+    ids=["wrong-type", "misspelt-field", "no-edit", "other-id", "no-toml"],
+)
+def test_a_file_that_is_no_mutant_says_what_was_expected(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    with pytest.raises(MutantError, match=said):
+        read_mutant(write(tmp_path, text))
+
+
+def test_a_name_that_no_mutant_has_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, WHOLE)
+
+    with pytest.raises(MutantError, match="rl-other"):
+        select(tmp_path, ["rl-other"])
+
+
+def test_every_mutant_of_the_catalogue_applies_to_the_sources(tmp_path: Path) -> None:
+    mutants = read_mutants(ROOT / "verification" / "mutants")
+
+    for mutant in mutants:
+        plant(mutant, ROOT / "llmhive", tmp_path / mutant.id)
+
+    assert len(mutants) >= 20
+
+
+def test_a_run_without_a_report_is_unknown(tmp_path: Path) -> None:
+    claims = read_claims(tmp_path / "readiness.json", "the service did not start")
+
+    assert (claims.verdict, claims.false) == ("unknown", ())
+
+
+@pytest.mark.parametrize(
+    ("healthy", "verdicts", "code"),
+    [
+        ("pass", ["caught"], 0),
+        ("pass", ["caught", "missed", "broken"], 1),
+        ("pass", ["caught", "broken"], 3),
+        ("fail", ["caught"], 1),
+        ("unknown", ["caught"], 2),
+    ],
+)
+def test_the_worst_result_decides_the_exit_code(
+    healthy: str, verdicts: list[str], code: int
+) -> None:
+    detections = [Detection("rl-a", "limits", verdict, (), 1.0) for verdict in verdicts]
+
+    ended = exit_code(Claims(healthy, {}, ""), detections)
+
+    assert ended == code
