@@ -88,7 +88,7 @@ def eventually(
 def came_true(
     probe: Callable[[], object], *, within_s: float, every_s: float = POLL_EVERY_S
 ) -> bool:
-    """Whether `probe` became true within `within_s`: for the harness itself, which claims nothing."""
+    """Whether `probe` became true within `within_s`: for the harness, which claims nothing."""
     deadline_s = time.monotonic() + within_s
     while not probe():
         if time.monotonic() >= deadline_s:
@@ -97,7 +97,7 @@ def came_true(
     return True
 
 
-def steadily(  # noqa: PLR0913  what, for how long, and its control
+def steadily(
     probe: Callable[[], T],
     *,
     holds: Callable[[T], object],

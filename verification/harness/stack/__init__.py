@@ -1,0 +1,1 @@
+"""Ways to get a target: processes, containers, or what a target file names."""
