@@ -55,7 +55,7 @@ class RedisView:
 
         Raises: KeyError when there is no such key.
         """
-        left_ms = cast("int", self._redis.pttl(key))
+        left_ms = self._redis.pttl(key)
         if left_ms == -2:  # noqa: PLR2004  Redis: no such key
             raise KeyError(key)
         return None if left_ms == -1 else left_ms / 1000

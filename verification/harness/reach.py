@@ -1,0 +1,55 @@
+"""Reaching each worker behind one port: by connecting until each has answered.
+
+The kernel gives a new connection to whichever worker accepts first, so this asks with
+several connections at once and looks at `X-Served-By`.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from verification.harness.waiting import now_s, together
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from verification.harness.http_client import Answer, Http
+
+# Liveness depends on nothing, so it tells the worker under any fault.
+LIVE = "/api/health/live"
+# Connections at once: enough that one worker alone does not take them all.
+AT_ONCE = 8
+
+
+class WorkerNotReachedError(Exception):
+    """No connection came to that worker: what was to be shown there is unknown."""
+
+
+def all_workers(http: Http, wanted: int, within_s: float) -> list[str]:
+    """The `X-Served-By` of every worker that answered, sorted; stops when `wanted` have."""
+    deadline_s = now_s() + within_s
+    seen: set[str] = set()
+    while len(seen) < wanted and now_s() < deadline_s:
+        answers = [http.get(LIVE, timeout_s=within_s)] if wanted == 1 else _ask(http, within_s)
+        seen |= {answer.served_by for answer in answers if answer.served_by}
+    return sorted(seen)
+
+
+def _ask(http: Http, within_s: float) -> list[Answer]:
+    return together(AT_ONCE, lambda: http.get(LIVE, timeout_s=within_s))
+
+
+@contextmanager
+def connection_at(http: Http, served_by: str, within_s: float) -> Iterator[Http]:
+    """An Http whose one kept-alive connection is held by the worker `served_by`.
+
+    Raises: WorkerNotReachedError when none comes there within `within_s`.
+    """
+    deadline_s = now_s() + within_s
+    while now_s() < deadline_s:
+        with http.kept_open() as kept:
+            if kept.get(LIVE).served_by == served_by:
+                yield kept
+                return
+    raise WorkerNotReachedError(f"no connection came to {served_by} within {within_s:g} s")
