@@ -185,11 +185,12 @@ class KeeperLink:
         name: str,
         folder: Path,
         env: Mapping[str, str],
+        cwd: Path | None = None,
         timeout_s: float,
     ) -> Finished:
         """Run a command to its end; one that takes longer is killed, with code None."""
         unique = f"{name}-{next(self._numbers)}"
-        child = self.start(argv, name=unique, folder=folder, env=env)
+        child = self.start(argv, name=unique, folder=folder, env=env, cwd=cwd)
         code = child.wait(timeout_s)
         child.kill()
         return Finished(code, child.stdout(), child.stderr())

@@ -44,6 +44,10 @@ class Call:
 _CALL_FIELDS = {one.name for one in fields(Call)}
 
 
+# What a scripted reply may hold without being trouble to the service.
+HARMLESS = frozenset({"text", "chunks", "usage", "finish_reason", "chunk_delay_s", "split_bytes"})
+
+
 class Simulator:
     """One simulator, as this stack's service sees it."""
 
@@ -52,10 +56,13 @@ class Simulator:
         self.control_url = control_url
         self.key = key
         """The credential that this stack's service sends; the canary."""
+        self.was_disturbing = False
+        """It was told to do something that breakers and retry budgets remember."""
         self._http = Http(control_url)
 
     def rules(self, *rules: dict[str, Any]) -> None:
         """Append rules; the first live one that matches a call answers it."""
+        self.was_disturbing |= any(set(rule.get("reply", {})) - HARMLESS for rule in rules)
         self._do("POST", "/_control/rules", {"rules": list(rules)})
 
     def clear(self) -> None:

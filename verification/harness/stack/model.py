@@ -127,8 +127,10 @@ class Stack:
     redis: RedisView = LACKING
     faults: Faults = LACKING
     database_file: Path = LACKING
+    is_tired: bool = False
+    """Its service has seen trouble: it is restarted, on an empty Redis, before the next claim."""
     is_spoilt: bool = False
-    """Something changed that the next claim must not inherit: end this stack after the claim."""
+    """Something changed that a restart does not mend: it is ended before the next claim."""
 
     def need(self, capability: str) -> Stack:
         """This stack, if it has the capability.

@@ -1,0 +1,211 @@
+"""A whole stack on this machine: Redis, simulators, Toxiproxy before each, and the service.
+
+Redis, proxies and service belong to one configuration; Toxiproxy and the pool of
+simulators to the worker. Everything listens on loopback.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import redis
+
+from verification.harness import capabilities as can
+from verification.harness.faults import Faults
+from verification.harness.http_client import Http
+from verification.harness.metrics_view import MetricsRoute
+from verification.harness.processes import keeper
+from verification.harness.redis_view import RedisView
+from verification.harness.service_logs import ServiceLogs
+from verification.harness.stack import defaults
+from verification.harness.stack.model import Stack, StackError
+from verification.harness.stack.service import Service, merged, new_instance
+from verification.harness.stack.simulators import Trio, TrioPool
+from verification.harness.toxiproxy_link import Link, Toxiproxy
+from verification.harness.waiting import came_true
+
+if TYPE_CHECKING:
+    from verification.harness.stack.backend import Backend
+    from verification.harness.stack.configuration import Configuration
+    from verification.harness.stack.servers import RedisServer
+
+# A service that is not well by then, with nothing wrong around it, is restarted.
+STEADY_WITHIN_S: Final = 1.0
+HTTP_PROBE: Final = "GET {} HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n"
+PROBES: Final = {
+    "redis": b"PING\r\n",
+    "openai": HTTP_PROBE.format("/_control/identity").encode(),
+    "anthropic": HTTP_PROBE.format("/_control/identity").encode(),
+    "stripe": HTTP_PROBE.format("/_control/identity").encode(),
+    "service": HTTP_PROBE.format("/api/health/live").encode(),
+}
+
+
+@dataclass(slots=True)
+class LiveStack:
+    """A running stack and what it takes to renew and end it."""
+
+    stack: Stack
+    service: Service
+    redis: RedisServer
+    links: dict[str, Link]
+    trio: Trio
+    folder: Path
+
+    def begin_claim(self) -> None:
+        """Make it as good as new for the next claim: no rules, calls, faults or old log lines.
+
+        Raises: ServiceDidNotStartError when the service has to be restarted and does not start.
+        """
+        for simulator in (*self.stack.providers.values(), self.stack.stripe):
+            simulator.clear()
+            simulator.was_disturbing = False
+        self.stack.faults.heal_all()
+        self.stack.faults.log.clear()
+        if self.stack.is_tired or not self.service.is_running or not self._is_steady():
+            self._renew()
+        self.stack.logs.begin()
+
+    def end_claim(self) -> list[str]:
+        """Heal whatever the claim left, and give the names of the links that it left ill."""
+        left = self.stack.faults.left_over()
+        self.stack.faults.heal_all()
+        simulators = (*self.stack.providers.values(), self.stack.stripe)
+        faulty = {entry["link"] for entry in self.stack.faults.log} - {"service"}
+        if faulty or any(simulator.was_disturbing for simulator in simulators):
+            self.stack.is_tired = True
+        return left
+
+    def _renew(self) -> None:
+        self.service.stop()
+        self.stack.redis.flush()
+        self.start_service()
+        self.stack.is_tired = False
+
+    def _is_steady(self) -> bool:
+        http = Http(self.stack.base_url)
+        return came_true(
+            lambda: (http.get("/api/health").json() or {}).get("status") == "ok",
+            within_s=STEADY_WITHIN_S,
+        )
+
+    def start_service(self) -> None:
+        """Start the service and aim its proxy at it.
+
+        Raises: ServiceDidNotStartError.
+        """
+        self.service.start()
+        self.links["service"].aim(self.stack.base_url.removeprefix("http://"))
+
+    @property
+    def is_usable(self) -> bool:
+        """Another claim of the same configuration may have it."""
+        if self.stack.is_spoilt:
+            return False
+        try:
+            self.stack.redis.time_s()
+        except redis.RedisError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """End the service and Redis, remove proxies and data."""
+        self.service.end()
+        for link in self.links.values():
+            link.close()
+        self.stack.redis.close()
+        self.redis.stop()
+
+
+class LocalStacks:
+    """Builds stacks for one worker process on one backend."""
+
+    def __init__(self, backend: Backend, *, run_id: str, worker: str) -> None:
+        self.backend = backend
+        self.run_id = run_id
+        self.worker = worker
+        self.folder = Path(tempfile.mkdtemp(prefix="llmhive-vfy-"))
+        keeper().remove_at_end(self.folder)
+        self._trios = TrioPool(self.folder)
+        self._toxiproxy: Toxiproxy | None = None
+
+    @property
+    def toxiproxy(self) -> Toxiproxy:
+        """This worker's Toxiproxy, started on first use."""
+        if self._toxiproxy is None:
+            self._toxiproxy = self.backend.start_toxiproxy(self.folder)
+        return self._toxiproxy
+
+    def build(self, wanted: Configuration) -> LiveStack:
+        """A whole stack of that configuration, its service ready.
+
+        Raises: StackError, after what was started for it has been ended.
+        """
+        canaries = defaults.new_canaries()
+        folder = Path(tempfile.mkdtemp(prefix=f"{wanted.id}-", dir=self.folder))
+        redis_server = self.backend.start_redis(folder, canaries.redis_password)
+        trio = self._trios.take()
+        links = self._open_links(folder.name, redis_server, trio)
+        urls = {name: f"http://{link.host}:{link.port}" for name, link in links.items()}
+        instance = new_instance()
+        given = defaults.settings(
+            canaries, redis_url=redis_server.url_at(links["redis"].port), urls=urls
+        )
+        own = {"LLMHIVE_INSTANCE": instance, "LLMHIVE_DATA_DIR": str(folder / "data")}
+        settings = merged({**given, **own}, dict(wanted.env))
+        stack = Stack(
+            kind=self.backend.kind,
+            run_id=f"{self.run_id}-{self.worker}",
+            base_url="",
+            proxied_url=urls["service"],
+            instance=instance,
+            environment=settings.get("LLMHIVE_ENVIRONMENT", "development"),
+            capabilities=can.LOCAL,
+            worker_count=wanted.workers,
+            settings=settings,
+            secrets=canaries.by_variable(),
+            prices=defaults.PRICES,
+            versions=self.backend.versions,
+            provider_names=defaults.PROVIDERS,
+            webhook_secret=settings.get("STRIPE_WEBHOOK_SECRET", "").split(",")[0],
+            logs=ServiceLogs(),
+            metrics=MetricsRoute(settings.get("METRICS_TOKEN")),
+            providers=trio.providers(canaries),
+            stripe=trio.stripe(canaries.stripe),
+            redis=RedisView(redis_server.url),
+            faults=Faults(links),
+            database_file=folder / "data" / "llmhive.db",
+        )
+        service = Service(stack, folder, settings)
+        stack.control = stack.shell = stack.users = service
+        live = LiveStack(stack, service, redis_server, links, trio, folder)
+        try:
+            live.start_service()
+        except StackError:
+            self.end(live)
+            raise
+        return live
+
+    def _open_links(self, prefix: str, redis_server: RedisServer, trio: Trio) -> dict[str, Link]:
+        upstreams = {name: trio.address(name) for name in trio.ports}
+        upstreams["redis"] = f"127.0.0.1:{redis_server.port}"
+        upstreams["service"] = "127.0.0.1:1"  # nobody yet; aimed when the service listens
+        links = {
+            name: Link(name, self.toxiproxy, upstream=upstream, probe=PROBES[name])
+            for name, upstream in upstreams.items()
+        }
+        for name, link in links.items():
+            link.open(f"{prefix}-{name}")
+        return links
+
+    def end(self, live: LiveStack) -> None:
+        """End one stack and keep its simulators for the next."""
+        live.close()
+        self._trios.give_back(live.trio)
+
+    def close(self) -> None:
+        """End what the worker's stacks share."""
+        self.backend.close()

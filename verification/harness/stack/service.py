@@ -1,0 +1,278 @@
+"""The service as a child process: started, known to be ours, signalled, restarted.
+
+It runs from an environment of its own, in a folder of its own, with no variable but those
+it is given; nothing goes out before it has answered with the instance that we gave it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import secrets
+import signal
+from typing import TYPE_CHECKING, Final
+
+from verification.harness import reach
+from verification.harness.http_client import Http
+from verification.harness.processes import Child, ChildError, Finished, keeper
+from verification.harness.stack.model import ServiceDidNotStartError, Stack, StackError
+from verification.harness.stack.programs import ROOT
+from verification.harness.users import User
+from verification.harness.waiting import came_true, now_s
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+# Python, imports and migrations on a busy machine of two cores.
+START_WITHIN_S: Final = 30.0
+# Beyond the drain and the grace that the settings name: the last log lines, the exit itself.
+STOP_MARGIN_S: Final = 3.0
+# `llmhive keys create` is a start of Python and one transaction.
+COMMAND_WITHIN_S: Final = 30.0
+PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
+
+
+class NoServiceEnvironmentError(StackError):
+    """There is no environment that holds the service; nothing can be judged."""
+
+
+def service_python() -> str:
+    """The Python that runs the service: LLMHIVE_SERVICE_PYTHON, else what `nox -s verify` built.
+
+    Raises: NoServiceEnvironmentError with what to run.
+    """
+    if chosen := os.environ.get("LLMHIVE_SERVICE_PYTHON"):
+        return chosen
+    try:
+        return str(json.loads((ROOT / ".nox" / "service.json").read_text())["python"])
+    except (OSError, ValueError, KeyError) as error:
+        raise NoServiceEnvironmentError(
+            "no service environment: run `nox -s verify` once, or set LLMHIVE_SERVICE_PYTHON"
+        ) from error
+
+
+def clean_environment(folder: Path) -> dict[str, str]:
+    """What every child of the service's kind gets, before its settings."""
+    passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    coverage = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+    overlay = os.environ.get("LLMHIVE_OVERLAY")
+    found = {"PYTHONPATH": overlay} if overlay else {}
+    return {**passed, **coverage, **found, "HOME": str(folder), "TMPDIR": str(folder)}
+
+
+class Service:
+    """One service with its data, over all its restarts: control, commands and users."""
+
+    def __init__(self, stack: Stack, folder: Path, settings: Mapping[str, str]) -> None:
+        self.stack = stack
+        self.folder = folder
+        self.data = folder / "data"
+        self.settings = dict(settings)
+        self._child: Child | None = None
+        self._starts = itertools.count(1)
+        self.data.mkdir(parents=True, exist_ok=True)
+
+    # ProcessControl
+
+    @property
+    def child(self) -> Child:
+        """The running (or last) supervisor.
+
+        Raises: StackError before the first start.
+        """
+        if self._child is None:
+            raise StackError("the service was not started yet")
+        return self._child
+
+    @property
+    def pid(self) -> int:
+        """The process id of the supervisor."""
+        return self.child.pid
+
+    @property
+    def is_running(self) -> bool:
+        """The supervisor has not ended."""
+        return self._child is not None and self._child.is_alive
+
+    def worker_pids(self) -> list[int]:
+        """The live worker processes by their own word (`X-Served-By`), sorted."""
+        http = Http(self.stack.base_url)
+        names = reach.all_workers(http, self.stack.worker_count, within_s=5.0)
+        pids = [int(name.rpartition("-")[2]) for name in names]
+        return sorted(pid for pid in pids if self._is_ours(pid))
+
+    def kill_worker(self, pid: int | None = None) -> int:
+        """SIGKILL one worker; never the supervisor, never a stranger.
+
+        Raises: StackError when there is no such worker.
+        """
+        self.stack.is_tired = True
+        chosen = pid if pid is not None else next(iter(self.worker_pids()), None)
+        if chosen is None or chosen == self.pid or not self._is_ours(chosen):
+            raise StackError(f"{chosen} is no worker of the service (supervisor {self.pid})")
+        os.kill(chosen, signal.SIGKILL)
+        return chosen
+
+    def _is_ours(self, pid: int) -> bool:
+        try:
+            return os.getsid(pid) == self.pid
+        except ProcessLookupError:
+            return False
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the supervisor alone."""
+        self.stack.is_tired = True
+        self.child.signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL the supervisor alone."""
+        self.signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        """SIGTERM the supervisor; returns at once."""
+        self.signal(signal.SIGTERM)
+
+    def wait(self, within_s: float) -> int | None:
+        """The supervisor's exit code, None when it still runs after `within_s`."""
+        return self.child.wait(within_s)
+
+    def restart(
+        self, env: Mapping[str, str | None] | None = None, *, within_s: float = START_WITHIN_S
+    ) -> None:
+        """Stop what runs, start with `env` added, wait for ready.
+
+        Raises: ServiceDidNotStartError.
+        """
+        if env:
+            self.stack.is_spoilt = True
+        self.stop()
+        self.settings = merged(self.settings, env or {})
+        self.start(within_s=within_s)
+
+    def try_start(
+        self, env: Mapping[str, str | None], *, workers: int = 1, within_s: float = START_WITHIN_S
+    ) -> Finished:
+        """Start a second service beside, with data of its own, and say how that ended."""
+        folder = self.folder / f"beside-{next(self._starts)}"
+        data = folder / "data"
+        data.mkdir(parents=True)
+        own = {"LLMHIVE_DATA_DIR": str(data), "LLMHIVE_INSTANCE": new_instance()}
+        settings = merged({**self.settings, **own}, env)
+        child = _spawn(folder, data, settings, workers, "beside")
+        has_listened = came_true(
+            lambda: not child.is_alive or '"listening"' in child.stdout(), within_s=within_s
+        )
+        if child.is_alive:
+            child.stop(self._grace_s())
+            child.wait(self._grace_s() + STOP_MARGIN_S)
+            return Finished(None, child.stdout(), child.stderr(), listened=has_listened)
+        return Finished(child.exit_code, child.stdout(), child.stderr())
+
+    def start(self, *, within_s: float = START_WITHIN_S) -> None:
+        """Start, see that it is ours, wait for ready; aims the proxy and `base_url` at it.
+
+        Raises: ServiceDidNotStartError with what it said.
+        """
+        deadline_s = now_s() + within_s
+        if self.settings.get("LLMHIVE_ENVIRONMENT") != "development":
+            self.run(["migrate"], timeout_s=within_s)
+        number = next(self._starts)
+        child = _spawn(
+            self.folder, self.data, self.settings, self.stack.worker_count, f"service-{number}"
+        )
+        self._child = child
+        self.stack.logs.add(child.stdout_path, child.stderr_path)
+        try:
+            said = child.announced("listening", within_s)
+            self.stack.base_url = str(said["url"])
+            self._know(Http(self.stack.base_url), deadline_s)
+        except (ChildError, ServiceDidNotStartError) as error:
+            child.kill()
+            raise ServiceDidNotStartError(str(error)) from error
+        self.stack.settings = dict(self.settings)
+
+    def _know(self, http: Http, deadline_s: float) -> None:
+        health = http.get("/api/health").json()
+        found = health.get("instance") if isinstance(health, dict) else None
+        if found != self.stack.instance:
+            raise ServiceDidNotStartError(
+                f"{http.base_url} is not the service that was started: instance {found!r}"
+            )
+        ready = "/api/health/ready"
+        if not came_true(
+            lambda: http.get(ready).status == 200,  # noqa: PLR2004
+            within_s=deadline_s - now_s(),
+        ):
+            raise ServiceDidNotStartError(f"not ready in time: {http.get(ready)}")
+
+    def stop(self) -> None:
+        """SIGTERM, then SIGKILL to whatever is left after drain and grace."""
+        if self._child is not None:
+            self._child.stop(self._grace_s())
+            self._child.wait(self._grace_s() + STOP_MARGIN_S)
+
+    def end(self) -> None:
+        """Give it up: it may end by itself within its grace, nobody waits for it."""
+        if self._child is not None:
+            self._child.stop(self._grace_s())
+
+    def _grace_s(self) -> float:
+        times = (self.settings.get(name, "5") for name in ("DRAIN_SECONDS", "SHUTDOWN_GRACE_S"))
+        return sum(float(time) for time in times) + STOP_MARGIN_S
+
+    # Shell
+
+    def run(self, arguments: Sequence[str], *, timeout_s: float = COMMAND_WITHIN_S) -> Finished:
+        """Run `llmhive <arguments>` in the service's environment and folder."""
+        return keeper().run(
+            [service_python(), "-P", "-m", "llmhive", *arguments],
+            name="command",
+            folder=self.folder,
+            cwd=self.data,
+            env={**clean_environment(self.folder), **self.settings},
+            timeout_s=timeout_s,
+        )
+
+    # UserSource
+
+    def make(self, user_id: str, *, tier: str, customer: str | None) -> User:
+        """A user made by `llmhive keys create`.
+
+        Raises: StackError with what the command said when it fails.
+        """
+        tied = ["--stripe-customer", customer] if customer else []
+        done = self.run(["keys", "create", "--user", user_id, "--tier", tier, *tied, "--json"])
+        made = done.json()
+        if done.code or not isinstance(made, dict):
+            raise StackError(f"`keys create` ended with {done.code}: {done.stderr or done.stdout}")
+        return User(
+            id=user_id,
+            key=made["key"],
+            key_id=str(made.get("key_id", "")),
+            tier=tier,
+            customer=customer,
+        )
+
+
+def _spawn(folder: Path, data: Path, settings: Mapping[str, str], workers: int, name: str) -> Child:
+    argv = [service_python(), "-P", "-m", "llmhive", "serve", "--port", "0"]
+    return keeper().start(
+        [*argv, "--workers", str(workers)],
+        name=name,
+        folder=folder,
+        cwd=data,
+        env={**clean_environment(folder), **settings},
+    )
+
+
+def merged(settings: Mapping[str, str], env: Mapping[str, str | None]) -> dict[str, str]:
+    """Settings with `env` on top; None removes a variable."""
+    both: dict[str, str | None] = {**settings, **env}
+    return {name: value for name, value in both.items() if value is not None}
+
+
+def new_instance() -> str:
+    """A nonce: the service that answers with it is the one that we started."""
+    return f"vfy-{secrets.token_hex(6)}"
