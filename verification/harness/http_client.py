@@ -123,18 +123,24 @@ class Answer:
 
 
 class Http:
-    """Sends requests to one origin and never raises for what the network does."""
+    """Sends requests to one origin and never raises for what the network does.
+
+    `gate` is called with the method before each request and raises when it must not go out;
+    `on_answer` is called with each Answer.
+    """
 
     def __init__(
         self,
         base_url: str,
         *,
         on_answer: Callable[[Answer], object] | None = None,
+        gate: Callable[[str], object] | None = None,
         headers: Headers = (),  # type: ignore[assignment]  # the empty tuple is a Headers
         trust_env: bool = False,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self._on_answer = on_answer
+        self._gate = gate
         self._headers = headers
         self._trust_env = trust_env
         self._client = self._make_client(kept=0)
@@ -173,7 +179,7 @@ class Http:
         """HEAD; options as for `request`."""
         return self.request("HEAD", path, **options)
 
-    def request(  # noqa: PLR0913  one keyword per part of a request
+    def request(
         self,
         method: str,
         path: str,
@@ -192,6 +198,8 @@ class Http:
         `key` becomes `Authorization: Bearer`; `leave_when` sees the body so far after each
         chunk and, when true, hangs up in the middle (error `left`). A time-out hangs up too.
         """
+        if self._gate:
+            self._gate(method)
         sent_s = time.monotonic()
         body = json_format.dumps(json).encode() if json is not None else content
         every = _header_list(self._headers) + _header_list(headers or [])
@@ -224,6 +232,7 @@ class Http:
         kept = Http(
             self.base_url,
             on_answer=self._on_answer,
+            gate=self._gate,
             headers=self._headers,
             trust_env=self._trust_env,
         )
@@ -240,6 +249,8 @@ class Http:
         For what no client library will send. Plain HTTP only. Gives what came before a
         time-out or a reset, b"" when nothing did.
         """
+        if self._gate:
+            self._gate("RAW")
         url = httpx.URL(self.base_url)
         got = bytearray()
         # A reset or a time-out is an answer too: what came before it.

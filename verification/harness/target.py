@@ -149,9 +149,12 @@ class Target:
         return self._http_to(self.proxied_url)
 
     def _http_to(self, url: str) -> Http:
+        remote = self._stack.kind == "remote"
         with self._lock:
             if url not in self._https:
-                self._https[url] = Http(url, on_answer=self.answers.append)
+                self._https[url] = Http(
+                    url, on_answer=self.answers.append, gate=self._stack.gate, trust_env=remote
+                )
             return self._https[url]
 
     def chat(
@@ -289,6 +292,10 @@ class Target:
         return database.write_lock(self._stack.need(can.DATABASE).database_file)
 
     # Evidence
+
+    def everything_said(self) -> Mapping[str, str]:
+        """Source -> text of all that left the service so far, unmasked: for the scan for leaks."""
+        return traces.everything_said(self, self._stack)
 
     def keep_traces(self, folder: Path) -> None:
         """Write what happened into `folder`, secrets masked.

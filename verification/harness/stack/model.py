@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from verification.harness.faults import Faults
@@ -127,6 +127,8 @@ class Stack:
     redis: RedisView = LACKING
     faults: Faults = LACKING
     database_file: Path = LACKING
+    gate: Callable[[str], None] | None = None
+    """Called with the method before each request of a claim; raises when it must not go out."""
     is_tired: bool = False
     """Its service has seen trouble: it is restarted, on an empty Redis, before the next claim."""
     is_spoilt: bool = False

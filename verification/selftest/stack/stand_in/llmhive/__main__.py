@@ -1,0 +1,111 @@
+"""A stand-in for the service, for tests of the stack: the same command line, hardly any service.
+
+Standard library only; found by `python -P -m llmhive` when LLMHIVE_OVERLAY names this folder's
+parent. It answers health, echoes chat, makes keys, and obeys signals like the real one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import socket
+import sqlite3
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+
+class Door(BaseHTTPRequestHandler):
+    """One request."""
+
+    def do_GET(self) -> None:
+        """Health and metrics."""
+        health = {
+            "status": "ok",
+            "instance": os.environ["LLMHIVE_INSTANCE"],
+            "environment": os.environ["LLMHIVE_ENVIRONMENT"],
+            "components": {},
+        }
+        pages = {
+            "/api/health": json.dumps(health),
+            "/api/health/live": "{}",
+            "/api/health/ready": "{}",
+            "/api/metrics": '# TYPE up gauge\nup{worker="1"} 1\n',
+        }
+        self.answer(200 if self.path in pages else 404, pages.get(self.path, "{}"))
+
+    def do_POST(self) -> None:
+        """Chat: an echo."""
+        sent = json.loads(self.rfile.read(int(self.headers.get("content-length", "0"))))
+        print(json.dumps({"event": "request", "message": sent["message"]}), flush=True)
+        if sent.get("stream"):
+            events = [("token", {"text": "echo: "}), ("token", {"text": sent["message"]})]
+            frames = [*events, ("done", {"finish_reason": "stop"})]
+            self.answer(200, "".join(f"event: {e}\ndata: {json.dumps(d)}\n\n" for e, d in frames))
+        else:
+            self.answer(200, json.dumps({"reply": "echo: " + sent["message"]}))
+
+    def answer(self, status: int, body: str) -> None:
+        """Answer with a body, and say who did."""
+        self.send_response(status)
+        self.send_header("X-Served-By", f"{os.environ['LLMHIVE_INSTANCE']}/here-{os.getpid()}")
+        self.send_header("Content-Length", str(len(body.encode())))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Nothing but our own lines go to the log."""
+
+
+def work(listener: socket.socket) -> None:
+    """Serve on the inherited socket until a signal."""
+    server = HTTPServer(("127.0.0.1", 0), Door, bind_and_activate=False)
+    server.socket = listener
+    server.serve_forever()
+
+
+def fork(listener: socket.socket) -> None:
+    """One worker."""
+    if os.fork() == 0:
+        work(listener)
+
+
+def serve(workers: int) -> None:
+    """Announce, serve, replace dead workers, end on SIGTERM."""
+    if "STAND_IN_PROBLEM" in os.environ:
+        print(f"STAND_IN_PROBLEM: {os.environ['STAND_IN_PROBLEM']}", file=sys.stderr)
+        sys.exit(3)
+    sqlite3.connect("llmhive.db").execute("CREATE TABLE IF NOT EXISTS seen (id TEXT)").close()
+    listener = socket.create_server(("127.0.0.1", 0))
+    for _ in range(workers):
+        fork(listener)
+    port = listener.getsockname()[1]
+    print(json.dumps({"event": "listening", "url": f"http://127.0.0.1:{port}"}), flush=True)
+    signal.signal(signal.SIGTERM, lambda *_: os.killpg(0, signal.SIGKILL))
+    while True:
+        os.wait()
+        fork(listener)
+
+
+def main() -> None:
+    """`serve --port 0 --workers N`, `keys create …`, `migrate`."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("words", nargs="+")
+    for option in ("--port", "--user", "--tier", "--stripe-customer"):
+        parser.add_argument(option)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    if asked.words == ["serve"]:
+        serve(asked.workers)
+    elif asked.words == ["keys", "create"]:
+        key = f"key-{asked.user}"
+        print(json.dumps({"key": key, "key_id": "k1", "user": asked.user, "tier": asked.tier}))
+    else:
+        Path("commands").open("a").write(" ".join(asked.words) + "\n")
+
+
+if __name__ == "__main__":
+    main()
