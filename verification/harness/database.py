@@ -29,7 +29,7 @@ def write_lock(file: Path) -> Iterator[None]:
     if not file.exists():
         raise DatabaseLockError(f"there is no database file {file.name} to lock")
     with closing(sqlite3.connect(file, timeout=LOCK_WITHIN_S, isolation_level=None)) as holder:
-        holder.execute("BEGIN EXCLUSIVE" if _is_rollback_journal(holder) else "BEGIN IMMEDIATE")
+        holder.execute("BEGIN IMMEDIATE")
         try:
             if _can_write(file):
                 raise DatabaseLockError("a second writer got in: the lock does not bite")
@@ -38,10 +38,6 @@ def write_lock(file: Path) -> Iterator[None]:
             holder.rollback()
     if not came_true(lambda: _can_write(file), within_s=LOCK_WITHIN_S):
         raise DatabaseLockError("no writer gets in after the lock was given back")
-
-
-def _is_rollback_journal(connection: sqlite3.Connection) -> bool:
-    return bool(connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal")
 
 
 def _can_write(file: Path) -> bool:

@@ -37,8 +37,11 @@ class FaultNotHealedError(Exception):
 class Faults:
     """Faults on the links of one stack; `links` names them."""
 
-    def __init__(self, links: Mapping[str, Link]) -> None:
+    def __init__(
+        self, links: Mapping[str, Link], *, bites_within_s: float = BITES_WITHIN_S
+    ) -> None:
         self.links = dict(links)
+        self._bites_within_s = bites_within_s
         self.log: list[dict[str, object]] = []
         """Each fault with link, what it was, when it began to bite and when it was healed."""
 
@@ -131,7 +134,7 @@ class Faults:
             yield self._prove_bite(one, entry, is_bitten, wait_s)
 
     def _begin(self, link: Link, what: str) -> dict[str, object]:
-        if (met := link.feel(HEALS_WITHIN_S)).met != "answered" and self._is_free(link):
+        if self._is_free(link) and (met := link.feel(HEALS_WITHIN_S)).met != "answered":
             raise FaultDidNotBiteError(f"{link.name} was ill before the fault {what!r}: {met}")
         entry: dict[str, object] = {"link": link.name, "fault": what, "asked_s": now_s()}
         self.log.append(entry)
@@ -150,7 +153,7 @@ class Faults:
             readings.append(link.feel(wait_s))
             return is_bitten(readings[-1])
 
-        if not came_true(bites, within_s=BITES_WITHIN_S):
+        if not came_true(bites, within_s=self._bites_within_s):
             raise FaultDidNotBiteError(f"{entry}: did not bite: {readings[-1]}")
         entry.update(bites_s=now_s(), met=readings[-1].met)
         return readings[-1]

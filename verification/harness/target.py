@@ -37,6 +37,9 @@ __all__ = ["Answer", "ChatResult", "MissingCapabilityError", "Target", "User"]
 # A start of the service on a busy machine of two cores, with a margin.
 START_WITHIN_S = 20.0
 
+# Over all claims of this xdist worker, since they share databases and Redis.
+_NUMBERS = itertools.count(1)
+
 
 class Target:
     """A service under judgement. Safe to use from several threads."""
@@ -48,7 +51,6 @@ class Target:
         """Every answer that came through this target, for evidence and the scan for leaks."""
         self.users: list[User] = []
         """Every user that this target made or lent."""
-        self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._https: dict[str, Http] = {}
 
@@ -118,8 +120,8 @@ class Target:
     # Users
 
     def name(self, what: str = "user") -> str:
-        """A fresh id of this run: `vfy-<run>-<what>-<n>`, unlike any other."""
-        return f"vfy-{self.run_id}-{what}-{next(self._numbers)}"
+        """A fresh id of this run: `vfy-<run>-<worker>-<what>-<n>`, unlike any other."""
+        return f"vfy-{self.run_id}-{what}-{next(_NUMBERS)}"
 
     def new_user(self, tier: str = "free") -> User:
         """A user of their own with a key, made by `llmhive keys create` (remote: lent)."""

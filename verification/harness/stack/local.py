@@ -82,7 +82,7 @@ class LiveStack:
     def _renew(self) -> None:
         self.service.stop()
         self.stack.redis.flush()
-        self.start_service()
+        self.service.start()
         self.stack.is_tired = False
 
     def _is_steady(self) -> bool:
@@ -91,14 +91,6 @@ class LiveStack:
             lambda: (http.get("/api/health").json() or {}).get("status") == "ok",
             within_s=STEADY_WITHIN_S,
         )
-
-    def start_service(self) -> None:
-        """Start the service and aim its proxy at it.
-
-        Raises: ServiceDidNotStartError.
-        """
-        self.service.start()
-        self.links["service"].aim(self.stack.base_url.removeprefix("http://"))
 
     @property
     def is_usable(self) -> bool:
@@ -179,11 +171,11 @@ class LocalStacks:
             faults=Faults(links),
             database_file=folder / "data" / "llmhive.db",
         )
-        service = Service(stack, folder, settings)
+        service = Service(stack, folder, settings, links["service"])
         stack.control = stack.shell = stack.users = service
         live = LiveStack(stack, service, redis_server, links, trio, folder)
         try:
-            live.start_service()
+            service.start()
         except StackError:
             self.end(live)
             raise

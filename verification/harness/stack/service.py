@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from verification.harness.toxiproxy_link import Link
+
 # Python, imports and migrations on a busy machine of two cores.
 START_WITHIN_S: Final = 30.0
 # Beyond the drain and the grace that the settings name: the last log lines, the exit itself.
@@ -65,8 +67,11 @@ def clean_environment(folder: Path) -> dict[str, str]:
 class Service:
     """One service with its data, over all its restarts: control, commands and users."""
 
-    def __init__(self, stack: Stack, folder: Path, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self, stack: Stack, folder: Path, settings: Mapping[str, str], proxy: Link
+    ) -> None:
         self.stack = stack
+        self.proxy = proxy
         self.folder = folder
         self.data = folder / "data"
         self.settings = dict(settings)
@@ -191,6 +196,7 @@ class Service:
         except (ChildError, ServiceDidNotStartError) as error:
             child.kill()
             raise ServiceDidNotStartError(str(error)) from error
+        self.proxy.aim(self.stack.base_url.removeprefix("http://"))
         self.stack.settings = dict(self.settings)
 
     def _know(self, http: Http, deadline_s: float) -> None:

@@ -39,7 +39,7 @@ class Door(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Chat: an echo."""
         sent = json.loads(self.rfile.read(int(self.headers.get("content-length", "0"))))
-        print(json.dumps({"event": "request", "message": sent["message"]}), flush=True)
+        say({"event": "request", "message": sent["message"]})
         if sent.get("stream"):
             events = [("token", {"text": "echo: "}), ("token", {"text": sent["message"]})]
             frames = [*events, ("done", {"finish_reason": "stop"})]
@@ -59,6 +59,12 @@ class Door(BaseHTTPRequestHandler):
         """Nothing but our own lines go to the log."""
 
 
+def say(fact: dict[str, object]) -> None:
+    """One JSON line on stdout."""
+    sys.stdout.write(json.dumps(fact) + "\n")
+    sys.stdout.flush()
+
+
 def work(listener: socket.socket) -> None:
     """Serve on the inherited socket until a signal."""
     server = HTTPServer(("127.0.0.1", 0), Door, bind_and_activate=False)
@@ -75,14 +81,14 @@ def fork(listener: socket.socket) -> None:
 def serve(workers: int) -> None:
     """Announce, serve, replace dead workers, end on SIGTERM."""
     if "STAND_IN_PROBLEM" in os.environ:
-        print(f"STAND_IN_PROBLEM: {os.environ['STAND_IN_PROBLEM']}", file=sys.stderr)
+        sys.stderr.write(f"STAND_IN_PROBLEM: {os.environ['STAND_IN_PROBLEM']}\n")
         sys.exit(3)
     sqlite3.connect("llmhive.db").execute("CREATE TABLE IF NOT EXISTS seen (id TEXT)").close()
     listener = socket.create_server(("127.0.0.1", 0))
     for _ in range(workers):
         fork(listener)
     port = listener.getsockname()[1]
-    print(json.dumps({"event": "listening", "url": f"http://127.0.0.1:{port}"}), flush=True)
+    say({"event": "listening", "url": f"http://127.0.0.1:{port}"})
     signal.signal(signal.SIGTERM, lambda *_: os.killpg(0, signal.SIGKILL))
     while True:
         os.wait()
@@ -102,9 +108,9 @@ def main() -> None:
         serve(asked.workers)
     elif asked.words == ["keys", "create"]:
         key = f"key-{asked.user}"
-        print(json.dumps({"key": key, "key_id": "k1", "user": asked.user, "tier": asked.tier}))
+        say({"key": key, "key_id": "k1", "user": asked.user, "tier": asked.tier})
     else:
-        Path("commands").open("a").write(" ".join(asked.words) + "\n")
+        Path(asked.words[0]).touch()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,49 @@
+"""SQLite's fault: a lock held from outside keeps a second writer out, and is given back."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from verification.harness.database import DatabaseLockError, write_lock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(params=["wal", "delete"])
+def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A database in either journal mode."""
+    found = tmp_path / "service.db"
+    with closing(sqlite3.connect(found)) as made:
+        made.execute(f"PRAGMA journal_mode={request.param}")
+        made.execute("CREATE TABLE seen (id TEXT)")
+        made.commit()
+    return found
+
+
+def write(file: Path) -> None:
+    """Add a row, waiting for nobody."""
+    with closing(sqlite3.connect(file, timeout=0)) as writer:
+        writer.execute("INSERT INTO seen VALUES ('x')")
+        writer.commit()
+
+
+def test_nobody_writes_while_the_lock_is_held(file: Path) -> None:
+    with write_lock(file), pytest.raises(sqlite3.OperationalError, match="locked"):
+        write(file)
+
+
+def test_writers_get_in_again_after_a_failed_claim(file: Path) -> None:
+    with pytest.raises(LookupError), write_lock(file):
+        raise LookupError
+
+    write(file)
+
+
+def test_a_database_that_is_not_there_cannot_be_locked(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseLockError, match="no database file"), write_lock(tmp_path / "no.db"):
+        pytest.fail("the body began without a lock")
