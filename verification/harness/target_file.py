@@ -149,19 +149,23 @@ def read(file: Path) -> TargetFile:
 
 
 def _shape_problems(tables: dict[str, Any]) -> list[str]:
-    problems = [_unknown("table", name, SHAPE) for name in tables if name not in SHAPE]
-    for table in ("target", "limits"):
-        if table not in tables:
-            problems.append(f"table [{table}]: expected, got none")
-    for where, found in _rows(tables):
-        if not isinstance(found, dict):
-            problems.append(f"{where}: expected a table, got {type(found).__name__}")
-            continue
-        shape = SHAPE[where.partition("[")[0]]
-        problems += [f"{where}: {_unknown('key', key, shape)}" for key in found if key not in shape]
-        wrong = (_wrong(f"{where}.{key}", found.get(key), *of) for key, of in shape.items())
-        problems += [problem for problem in wrong if problem]
-    return problems
+    unknown = [_unknown("table", name, SHAPE) for name in tables if name not in SHAPE]
+    missing = [
+        f"table [{table}]: expected, got none"
+        for table in ("target", "limits")
+        if table not in tables
+    ]
+    rows = (_row_problems(where, found) for where, found in _rows(tables))
+    return unknown + missing + [problem for problems in rows for problem in problems]
+
+
+def _row_problems(where: str, found: object) -> list[str]:
+    if not isinstance(found, dict):
+        return [f"{where}: expected a table, got {type(found).__name__}"]
+    shape = SHAPE[where.partition("[")[0]]
+    unknown = [f"{where}: {_unknown('key', key, shape)}" for key in found if key not in shape]
+    wrong = (_wrong(f"{where}.{key}", found.get(key), *of) for key, of in shape.items())
+    return unknown + [problem for problem in wrong if problem]
 
 
 def _rows(tables: dict[str, Any]) -> list[tuple[str, Any]]:

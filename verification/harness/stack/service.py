@@ -7,7 +7,6 @@ it is given; nothing goes out before it has answered with the instance that we g
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import secrets
 import signal
@@ -17,7 +16,7 @@ from verification.harness import reach
 from verification.harness.http_client import Http
 from verification.harness.processes import Child, ChildError, Finished, keeper
 from verification.harness.stack.model import ServiceDidNotStartError, Stack, StackError
-from verification.harness.stack.programs import ROOT
+from verification.harness.stack.service_environment import clean_environment, service_python
 from verification.harness.users import User
 from verification.harness.waiting import came_true, now_s
 
@@ -33,35 +32,6 @@ START_WITHIN_S: Final = 30.0
 STOP_MARGIN_S: Final = 3.0
 # `llmhive keys create` is a start of Python and one transaction.
 COMMAND_WITHIN_S: Final = 30.0
-PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
-
-
-class NoServiceEnvironmentError(StackError):
-    """There is no environment that holds the service; nothing can be judged."""
-
-
-def service_python() -> str:
-    """The Python that runs the service: LLMHIVE_SERVICE_PYTHON, else what `nox -s verify` built.
-
-    Raises: NoServiceEnvironmentError with what to run.
-    """
-    if chosen := os.environ.get("LLMHIVE_SERVICE_PYTHON"):
-        return chosen
-    try:
-        return str(json.loads((ROOT / ".nox" / "service.json").read_text())["python"])
-    except (OSError, ValueError, KeyError) as error:
-        raise NoServiceEnvironmentError(
-            "no service environment: run `nox -s verify` once, or set LLMHIVE_SERVICE_PYTHON"
-        ) from error
-
-
-def clean_environment(folder: Path) -> dict[str, str]:
-    """What every child of the service's kind gets, before its settings."""
-    passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    coverage = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
-    overlay = os.environ.get("LLMHIVE_OVERLAY")
-    found = {"PYTHONPATH": overlay} if overlay else {}
-    return {**passed, **coverage, **found, "HOME": str(folder), "TMPDIR": str(folder)}
 
 
 class Service:
