@@ -5,7 +5,9 @@ Source: DESIGN 3.1: `stream: true` is SSE: `token` events, then exactly one `don
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from verification.harness.http_client import Answer
+    from verification.harness.users import User
+    from verification.history import History
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,3 +136,36 @@ def _event(block: str, at_s: float) -> StreamEvent:
         return StreamEvent(name, json.loads("\n".join(data)), at_s)
     except ValueError:
         return StreamEvent(name, None, at_s)
+
+
+def recorded(
+    answer: Answer, user: User | None, *, history: History | None, process: str | None
+) -> ChatResult:
+    """The result of a chat request, written into the history when there is one.
+
+    Stores: Operation f="chat"; its value holds user, status, code, reply, provider, served_by,
+    request_id, retry_after_s; its process is `process`, or the thread's name.
+    """
+    is_stream = answer.headers.get("content-type", "").startswith("text/event-stream")
+    result = ChatResult(answer=answer, events=parse_events(answer) if is_stream else ())
+    if history is None:
+        return result
+    operation = history.add(
+        process=process or threading.current_thread().name,
+        f="chat",
+        value={
+            "user": user.id if user else None,
+            "status": result.status,
+            "code": result.code,
+            "reply": result.reply,
+            "provider": result.body.get("provider"),
+            "served_by": result.served_by,
+            "request_id": result.request_id,
+            "retry_after_s": answer.retry_after_s,
+        },
+        outcome=result.outcome,
+        started_s=answer.sent_s,
+        finished_s=answer.done_s,
+        evidence=result.request_id,
+    )
+    return dataclasses.replace(result, operation=operation.index)
