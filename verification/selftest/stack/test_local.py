@@ -1,0 +1,146 @@
+"""A whole stack: everything proxied, as good as new for each claim, ended with nothing left."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from verification.harness.lifetime import birth
+from verification.harness.stack.backend import Processes
+from verification.harness.stack.cache import StackCache
+from verification.harness.stack.configuration import configuration
+from verification.harness.stack.local import LocalStacks
+from verification.harness.stack.model import ServiceDidNotStartError
+from verification.harness.target import Target
+from verification.harness.waiting import came_true
+from verification.selftest.stack.conftest import STAND_IN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from verification.harness.stack.local import LiveStack
+
+PLAIN = configuration()
+
+
+@pytest.fixture(scope="module")
+def cache() -> Iterator[StackCache]:
+    """Stacks of the stand-in on child processes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LLMHIVE_SERVICE_PYTHON", sys.executable)
+        patch.setenv("LLMHIVE_OVERLAY", str(STAND_IN))
+        made = StackCache(LocalStacks(Processes(), run_id="run", worker="gw0"))
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def live(cache: StackCache) -> LiveStack:
+    """A stack as a claim gets it."""
+    return cache.lend(PLAIN)
+
+
+def test_every_link_answers_through_its_proxy(live: LiveStack) -> None:
+    met = {name: link.feel(5).met for name, link in live.links.items()}
+
+    assert met == dict.fromkeys(["redis", "openai", "anthropic", "stripe", "service"], "answered")
+
+
+def test_the_service_is_told_the_proxies_and_never_the_servers(live: LiveStack) -> None:
+    settings = live.stack.settings
+    told = {"redis": "REDIS_URL", "openai": "OPENAI_BASE_URL", "stripe": "STRIPE_API_BASE"}
+
+    assert all(f":{live.links[link].port}" in settings[name] for link, name in told.items())
+
+
+def test_a_claims_settings_win_over_the_defaults(cache: StackCache) -> None:
+    stack = cache.lend(configuration({"DRAIN_SECONDS": "9", "STRIPE_SECRET_KEY": None})).stack
+
+    assert stack.settings["DRAIN_SECONDS"] == "9"
+    assert "STRIPE_SECRET_KEY" not in stack.settings
+
+
+def test_ids_of_one_run_never_repeat(live: LiveStack) -> None:
+    first, second = Target(live.stack).new_customer(), Target(live.stack).new_customer()
+
+    assert len({first.id, second.id, first.customer, second.customer}) == 4
+    assert first.id.startswith("vfy-run-gw0-")
+
+
+def test_an_untroubled_service_goes_on_to_the_next_claim(cache: StackCache) -> None:
+    before = cache.lend(PLAIN)
+    pid = before.service.pid
+
+    before.end_claim()
+
+    assert cache.lend(PLAIN).service.pid == pid
+
+
+def test_after_trouble_the_next_claim_gets_a_fresh_service_and_an_empty_redis(
+    cache: StackCache,
+) -> None:
+    live = cache.lend(PLAIN)
+    pid = live.service.pid
+    live.stack.redis.command("SET", "left", "over")
+    with live.stack.faults.refuse("redis"):
+        pass
+
+    live.end_claim()
+    again = cache.lend(PLAIN)
+
+    assert (again is live, again.service.pid != pid) == (True, True)
+    assert again.stack.redis.keys() == []
+
+
+def test_a_scripted_text_is_no_trouble(live: LiveStack) -> None:
+    live.stack.providers["openai"].reply(text="hi", times=1)
+
+    live.end_claim()
+
+    assert not live.stack.is_tired
+
+
+def test_a_scripted_failure_is_trouble(live: LiveStack) -> None:
+    live.stack.providers["openai"].fail(500, times=1)
+
+    live.end_claim()
+
+    assert live.stack.is_tired
+
+
+def test_what_a_claim_leaves_ill_is_named_and_healed(live: LiveStack) -> None:
+    link = live.links["stripe"]
+    link.server.add_toxic(link.proxy_name, "latency", "downstream", {"latency": 900})
+
+    assert live.end_claim() == ["stripe"]
+    assert live.end_claim() == []
+
+
+def test_a_dead_service_is_replaced(cache: StackCache) -> None:
+    live = cache.lend(PLAIN)
+    live.service.kill()
+    live.service.wait(10)
+
+    assert Target(cache.lend(PLAIN).stack).health()["status"] == "ok"
+
+
+def test_a_service_that_refuses_its_settings_does_not_disturb_the_next_claim(
+    cache: StackCache,
+) -> None:
+    with pytest.raises(ServiceDidNotStartError, match="STAND_IN_PROBLEM"):
+        cache.lend(configuration({"STAND_IN_PROBLEM": "no"}))
+
+    assert Target(cache.lend(PLAIN).stack).health()["status"] == "ok"
+
+
+def test_an_ended_stack_runs_no_more(cache: StackCache) -> None:
+    wanted = configuration({"SHORT": "lived"})
+    live = cache.lend(wanted)
+    live.stack.is_spoilt = True
+
+    assert cache.lend(wanted) is not live
+    assert came_true(lambda: birth(live.service.pid) is None, within_s=10)
+    assert live.redis.child is not None
+    assert birth(live.redis.child.pid) is None
