@@ -44,6 +44,8 @@ def _ask(http: Http, within_s: float) -> list[Answer]:
 def connection_at(http: Http, served_by: str, within_s: float) -> Iterator[Http]:
     """An Http whose one kept-alive connection is held by the worker `served_by`.
 
+    A service that closes it sends the next request anywhere: look at `Answer.served_by`.
+
     Raises: WorkerNotReachedError when none comes there within `within_s`.
     """
     deadline_s = now_s() + within_s

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from verification.harness.metrics_view import MetricsRoute
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from verification.harness.stack.model import Stack
 
 # Variable -> value, reason. Nothing here may weaken a promise that a claim judges: the claim
 # on a number sets that number itself.
@@ -38,6 +46,16 @@ PROVIDERS: Final = ("openai", "anthropic")
 """The chat providers that have simulators, in the service's default order."""
 
 
+SECRETS: Final = (
+    "OPENAI_API_KEY",
+    "ANTHROPIC_API_KEY",
+    "STRIPE_SECRET_KEY",
+    "STRIPE_WEBHOOK_SECRET",
+    "METRICS_TOKEN",
+)
+"""Variables whose value is a secret, or several with commas between."""
+
+
 @dataclass(frozen=True, slots=True)
 class Canaries:
     """A unique secret per configured key: wherever one shows up, that key has leaked."""
@@ -47,16 +65,6 @@ class Canaries:
     stripe: str
     webhook: str
     redis_password: str
-
-    def by_variable(self) -> dict[str, str]:
-        """Variable -> secret; of REDIS_URL only the password is secret."""
-        return {
-            "OPENAI_API_KEY": self.openai,
-            "ANTHROPIC_API_KEY": self.anthropic,
-            "STRIPE_SECRET_KEY": self.stripe,
-            "STRIPE_WEBHOOK_SECRET": self.webhook,
-            "REDIS_URL password": self.redis_password,
-        }
 
 
 def new_canaries() -> Canaries:
@@ -89,3 +97,21 @@ def settings(canaries: Canaries, *, redis_url: str, urls: dict[str, str]) -> dic
         "STRIPE_WEBHOOK_SECRET": canaries.webhook,
         "STRIPE_API_BASE": urls["stripe"],
     }
+
+
+def adopt(stack: Stack, settings: Mapping[str, str]) -> None:
+    """Let the stack know what its service was started with; no secret of before is forgotten."""
+    stack.settings = dict(settings)
+    stack.environment = settings.get("LLMHIVE_ENVIRONMENT", "development")
+    stack.webhook_secret = settings.get("STRIPE_WEBHOOK_SECRET", "").split(",")[0]
+    stack.metrics = MetricsRoute(settings.get("METRICS_TOKEN"))
+    stack.secrets = {**stack.secrets, **secrets_in(settings)}
+
+
+def secrets_in(settings: Mapping[str, str]) -> dict[str, str]:
+    """Name -> each secret in the settings; of REDIS_URL only the password is one."""
+    found = {"REDIS_URL password": urlsplit(settings.get("REDIS_URL", "")).password or ""}
+    for variable in SECRETS:
+        for number, secret in enumerate(settings.get(variable, "").split(",")):
+            found[f"{variable} {number + 1}" if number else variable] = secret.strip()
+    return {name: secret for name, secret in found.items() if secret}

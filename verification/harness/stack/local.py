@@ -16,7 +16,6 @@ import redis
 from verification.harness import capabilities as can
 from verification.harness.faults import Faults
 from verification.harness.http_client import Http
-from verification.harness.metrics_view import MetricsRoute
 from verification.harness.processes import keeper
 from verification.harness.redis_view import RedisView
 from verification.harness.service_logs import ServiceLogs
@@ -142,35 +141,16 @@ class LocalStacks:
         trio = self._trios.take()
         links = self._open_links(folder.name, redis_server, trio)
         urls = {name: f"http://{link.host}:{link.port}" for name, link in links.items()}
-        instance = new_instance()
         given = defaults.settings(
             canaries, redis_url=redis_server.url_at(links["redis"].port), urls=urls
         )
-        own = {"LLMHIVE_INSTANCE": instance, "LLMHIVE_DATA_DIR": str(folder / "data")}
+        own = {"LLMHIVE_INSTANCE": new_instance(), "LLMHIVE_DATA_DIR": str(folder / "data")}
         settings = merged({**given, **own}, dict(wanted.env))
-        stack = Stack(
-            kind=self.backend.kind,
-            run_id=f"{self.run_id}-{self.worker}",
-            base_url="",
-            proxied_url=urls["service"],
-            instance=instance,
-            environment=settings.get("LLMHIVE_ENVIRONMENT", "development"),
-            capabilities=can.LOCAL,
-            worker_count=wanted.workers,
-            settings=settings,
-            secrets=canaries.by_variable(),
-            prices=defaults.PRICES,
-            versions=self.backend.versions,
-            provider_names=defaults.PROVIDERS,
-            webhook_secret=settings.get("STRIPE_WEBHOOK_SECRET", "").split(",")[0],
-            logs=ServiceLogs(),
-            metrics=MetricsRoute(settings.get("METRICS_TOKEN")),
-            providers=trio.providers(canaries),
-            stripe=trio.stripe(canaries.stripe),
-            redis=RedisView(redis_server.url),
-            faults=Faults(links),
-            database_file=folder / "data" / "llmhive.db",
-        )
+        stack = self._stack(settings, wanted)
+        stack.proxied_url = urls["service"]
+        stack.providers, stack.stripe = trio.providers(canaries), trio.stripe(canaries.stripe)
+        stack.redis, stack.faults = RedisView(redis_server.url), Faults(links)
+        stack.database_file = folder / "data" / "llmhive.db"
         service = Service(stack, folder, settings, links["service"])
         stack.control = stack.shell = stack.users = service
         live = LiveStack(stack, service, redis_server, links, trio, folder)
@@ -180,6 +160,23 @@ class LocalStacks:
             self.end(live)
             raise
         return live
+
+    def _stack(self, settings: dict[str, str], wanted: Configuration) -> Stack:
+        stack = Stack(
+            kind=self.backend.kind,
+            run_id=f"{self.run_id}-{self.worker}",
+            base_url="",
+            instance=settings["LLMHIVE_INSTANCE"],
+            environment="",
+            capabilities=can.LOCAL,
+            worker_count=wanted.workers,
+            prices=defaults.PRICES,
+            versions=self.backend.versions,
+            provider_names=defaults.PROVIDERS,
+            logs=ServiceLogs(),
+        )
+        defaults.adopt(stack, settings)
+        return stack
 
     def _open_links(self, prefix: str, redis_server: RedisServer, trio: Trio) -> dict[str, Link]:
         upstreams = {name: trio.address(name) for name in trio.ports}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from verification.harness import reach
 from verification.harness.http_client import Http
 from verification.harness.processes import Child, ChildError, Finished, keeper
+from verification.harness.stack import defaults
 from verification.harness.stack.model import ServiceDidNotStartError, Stack, StackError
 from verification.harness.stack.service_environment import clean_environment, service_python
 from verification.harness.users import User
@@ -167,7 +168,7 @@ class Service:
             child.kill()
             raise ServiceDidNotStartError(str(error)) from error
         self.proxy.aim(self.stack.base_url.removeprefix("http://"))
-        self.stack.settings = dict(self.settings)
+        defaults.adopt(self.stack, self.settings)
 
     def _know(self, http: Http, deadline_s: float) -> None:
         health = http.get("/api/health").json()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 import pytest
@@ -144,9 +145,19 @@ def test_a_key_that_is_not_there_has_no_life(redis: RedisView) -> None:
 
 
 def test_every_stack_has_canaries_of_its_own() -> None:
-    first, second = defaults.new_canaries().by_variable(), defaults.new_canaries().by_variable()
+    first, second = astuple(defaults.new_canaries()), astuple(defaults.new_canaries())
 
-    assert len({*first.values(), *second.values()}) == 2 * len(first)
+    assert len({*first, *second}) == 2 * len(first)
+
+
+def test_every_secret_in_the_settings_is_known() -> None:
+    settings = {"STRIPE_WEBHOOK_SECRET": "a, b", "REDIS_URL": "redis://:c@h:1/0", "LOG_LEVEL": "d"}
+
+    assert defaults.secrets_in(settings) == {
+        "STRIPE_WEBHOOK_SECRET": "a",
+        "STRIPE_WEBHOOK_SECRET 2": "b",
+        "REDIS_URL password": "c",
+    }
 
 
 def test_every_shrunk_setting_has_its_reason() -> None:

@@ -13,12 +13,14 @@ import signal
 import socket
 import sqlite3
 import sys
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 
 class Door(BaseHTTPRequestHandler):
-    """One request."""
+    """One connection."""
+
+    protocol_version = "HTTP/1.1"  # keeps connections
 
     def do_GET(self) -> None:
         """Health and metrics."""
@@ -67,7 +69,7 @@ def say(fact: dict[str, object]) -> None:
 
 def work(listener: socket.socket) -> None:
     """Serve on the inherited socket until a signal."""
-    server = HTTPServer(("127.0.0.1", 0), Door, bind_and_activate=False)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Door, bind_and_activate=False)
     server.socket = listener
     server.serve_forever()
 
