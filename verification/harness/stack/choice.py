@@ -6,6 +6,7 @@ Says which, with versions, for the header of the run and for readiness.json.
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -41,6 +42,26 @@ def choose(asked: str = AUTO) -> Backend:
         except StackError as error:
             reasons.append(f"{kind}: {error}")
     raise StackError("no stack works on this machine; " + "; ".join(reasons))
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Which stack runs, and what it runs, for the header of the run."""
+
+    kind: str
+    versions: dict[str, str]
+
+
+def settle(asked: str = AUTO) -> Chosen:
+    """Choose once for a whole run, in its controller, so that every worker runs the same.
+
+    Raises: StackError.
+    """
+    backend = choose(asked)
+    try:
+        return Chosen(backend.kind, dict(backend.versions))
+    finally:
+        backend.close()
 
 
 def _containers() -> Backend:

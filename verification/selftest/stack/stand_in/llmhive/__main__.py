@@ -45,14 +45,16 @@ class Door(BaseHTTPRequestHandler):
         if sent.get("stream"):
             events = [("token", {"text": "echo: "}), ("token", {"text": sent["message"]})]
             frames = [*events, ("done", {"finish_reason": "stop"})]
-            self.answer(200, "".join(f"event: {e}\ndata: {json.dumps(d)}\n\n" for e, d in frames))
+            text = "".join(f"event: {e}\ndata: {json.dumps(d)}\n\n" for e, d in frames)
+            self.answer(200, text, "text/event-stream")
         else:
             self.answer(200, json.dumps({"reply": "echo: " + sent["message"]}))
 
-    def answer(self, status: int, body: str) -> None:
+    def answer(self, status: int, body: str, kind: str = "application/json") -> None:
         """Answer with a body, and say who did."""
         self.send_response(status)
         self.send_header("X-Served-By", f"{os.environ['LLMHIVE_INSTANCE']}/here-{os.getpid()}")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body.encode())))
         self.end_headers()
         self.wfile.write(body.encode())
