@@ -44,6 +44,13 @@ class Lent(Protocol):
 class Lender(Protocol):
     """Where claims get their stacks from."""
 
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What the stacks can do."""
+
+    def unmet(self, wanted: Configuration) -> list[str]:
+        """Why no stack can have that configuration; nothing when one can."""
+
     def lend(self, wanted: Configuration) -> Lent:
         """The stack of that configuration."""
 
@@ -88,10 +95,13 @@ def stacks(pytestconfig: pytest.Config) -> Iterator[Lender]:
 def target(request: pytest.FixtureRequest, stacks: Lender) -> Iterator[Target]:
     """The service under judgement, in the configuration that the claim asks for."""
     item = cast("pytest.Item", request.node)
-    wanted = asked_for(item)
+    wanted, marker = asked_for(item), item.get_closest_marker("claim")
+    asked = marker.kwargs if marker else {}
+    missing = sorted(set(asked.get("needs", ())) - stacks.capabilities)
+    if unmet := [*missing, *stacks.unmet(wanted)]:
+        pytest.skip(f"unverified: this target lacks {', '.join(unmet)}")
     lent = stacks.lend(wanted)
-    marker = item.get_closest_marker("claim")
-    made = Target(lent.stack, claim_id=str(marker.kwargs.get("id", "")) if marker else item.name)
+    made = Target(lent.stack, claim_id=str(asked.get("id", item.name)))
     item.stash[TARGET] = made
     yield made
     if left := lent.end_claim():

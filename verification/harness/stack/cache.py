@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
+from verification.harness import capabilities as can
+
 if TYPE_CHECKING:
     from verification.harness.stack.configuration import Configuration
     from verification.harness.stack.local import LiveStack
@@ -33,6 +35,16 @@ class StackCache:
         self._builder = builder
         self._at_most = at_most
         self._live: dict[Configuration, LiveStack] = {}
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What every stack that we start ourselves can do."""
+        return can.LOCAL
+
+    def unmet(self, wanted: Configuration) -> list[str]:
+        """Nothing: a stack of any configuration can be built."""
+        del wanted
+        return []
 
     def lend(self, wanted: Configuration) -> LiveStack:
         """The stack of that configuration, ready for a claim; built when there is none.

@@ -159,6 +159,18 @@ class RemoteStacks:
             gate=self.gate,
         )
 
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What the target file says that it can do."""
+        return self.stack.capabilities
+
+    def unmet(self, wanted: Configuration) -> list[str]:
+        """Settings of its own, or more workers than it has: nobody elsewhere starts it anew."""
+        names = [name for name, _ in wanted.env]
+        shrink = [f"{can.SHRINK} ({', '.join(names)})"] if names else []
+        too_few = wanted.workers > self.stack.worker_count
+        return shrink + ([f"{can.WORKERS} ({wanted.workers})"] if too_few else [])
+
     def lend(self, wanted: Configuration) -> RemoteStacks:
         """The stack, whatever was wanted: `unmet` says beforehand what it cannot be.
 

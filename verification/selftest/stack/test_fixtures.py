@@ -44,6 +44,10 @@ def test_stream_is_read(target):
     assert [event.event for event in result.events] == ["token", "token", "done"]
     assert (result.reply, result.is_whole) == ("echo: hi", True)
 
+@claim(id="e", needs=["postgres"])
+def test_needs_what_there_is_not(target):
+    assert target is None
+
 @claim(id="d")
 def test_leaves_a_fault(target):
     link = target.faults.links["redis"]
@@ -57,7 +61,7 @@ def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     (folder / "conftest.py").write_text(CONFTEST)
     (folder / "test_claims.py").write_text(CLAIMS)
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options, str(folder)],
+        [sys.executable, "-m", "pytest", "-ra", "-p", "no:cacheprovider", *options, str(folder)],
         cwd=folder,
         env={
             **os.environ,
@@ -74,14 +78,15 @@ def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
 def test_each_claim_gets_what_it_asked_for_and_answers_for_what_it_leaves(tmp_path: Path) -> None:
     done = run(tmp_path)
 
-    assert "4 passed, 1 error" in done.stdout, done.stdout
+    assert "4 passed, 1 skipped, 1 error" in done.stdout, done.stdout
+    assert "unverified: this target lacks postgres" in done.stdout
     assert "FaultNotHealedError: the claim left faults on: redis" in done.stdout
 
 
 def test_a_stack_that_cannot_be_had_is_no_verdict(tmp_path: Path) -> None:
     done = run(tmp_path, "--stack", "nonsense")
 
-    assert "4 errors" in done.stdout, done.stdout
+    assert "5 errors" in done.stdout, done.stdout
     assert "--stack expects one of auto, containers, processes" in done.stdout
 
 

@@ -135,3 +135,11 @@ def test_what_a_target_elsewhere_lacks_is_named() -> None:
 
         with pytest.raises(MissingCapabilityError, match="faults"):
             _ = target.faults
+
+
+def test_what_only_a_start_of_our_own_could_give_is_unmet() -> None:
+    with peers.peer(OURS) as url:
+        lending = stacks(target_file(url))
+
+        assert lending.unmet(configuration()) == []
+        assert lending.unmet(configuration({"A": "1"}, workers=2)) == ["shrink (A)", "workers (2)"]
