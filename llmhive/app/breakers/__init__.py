@@ -1,0 +1,1 @@
+"""Circuit breakers of the providers: a table, windows, and a view shared by all workers."""
