@@ -1,0 +1,1 @@
+"""One file per technology: everything that reaches outside the process."""

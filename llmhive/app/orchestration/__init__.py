@@ -1,0 +1,1 @@
+"""A chat request from start to end."""
