@@ -19,8 +19,6 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Protocol
 
-NO_LEASES: Mapping[str, float] = MappingProxyType({})
-
 
 class CircuitState(StrEnum):
     """Where a breaker stands."""
@@ -100,7 +98,7 @@ class CircuitRecord:
     openings: int = 0
     successes: int = 0
     cool_until: float = 0.0
-    leases: Mapping[str, float] = field(default=NO_LEASES)
+    leases: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
