@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
-from llmhive.app.breakers.model import BreakerConfig, CallOutcome, CircuitState
-from llmhive.app.breakers.ports import CircuitStore
+from llmhive.app.adapters.memory_circuits import MemoryCircuitStore
+from llmhive.app.breakers.model import BreakerConfig, CallOutcome, CircuitRecord, CircuitState
+from llmhive.app.breakers.ports import CircuitStore, CircuitStoreError
 from llmhive.app.breakers.service import BreakerOpenError, BreakerService, Permit
 
 PROVIDER = "openai"
@@ -13,6 +15,11 @@ NAME = "openai:gpt-4o:0"
 OTHER = "openai:gpt-4o:1"
 NAMES = {PROVIDER: [NAME, OTHER], "anthropic": ["anthropic:claude:0"]}
 CONFIG = BreakerConfig(jitter=0.0)
+
+
+async def let_others_run() -> None:
+    """Yield to the event loop for longer than a turn, and wait for nothing."""
+    await asyncio.get_running_loop().run_in_executor(None, lambda: None)
 
 
 class HandClock:
@@ -29,11 +36,32 @@ class HandClock:
 
     async def sleep(self, seconds: float) -> None:
         self.now += seconds
-        await asyncio.get_running_loop().run_in_executor(None, lambda: None)
+        await let_others_run()
 
     def turn(self, seconds: float) -> None:
         """Let `seconds` pass at once."""
         self.now += seconds
+
+
+class FaultyStore(MemoryCircuitStore):
+    """A store that can be away, lose its answers to `lease`, or sit on readings."""
+
+    loses_grants = False
+    is_slow = False
+
+    async def look(self, names: Sequence[str]) -> list[CircuitRecord | None]:
+        records = await super().look(names)
+        while self.is_slow:
+            await let_others_run()
+        return records
+
+    async def lease(
+        self, name: str, epoch: str, lease_id: str, lease_s: float
+    ) -> CircuitRecord | None:
+        record = await super().lease(name, epoch, lease_id, lease_s)
+        if self.loses_grants:
+            raise CircuitStoreError
+        return record
 
 
 class Watcher:

@@ -7,6 +7,7 @@ that the list and the ring agree to the last outcome.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from itertools import pairwise
 
 from hypothesis import HealthCheck, settings
@@ -139,7 +140,7 @@ class Fleet(RuleBasedStateMachine):
     def end(self, report: str) -> None:
         async def settle() -> None:
             permit = self.permits.pop(0)
-            ends = {
+            ends: dict[str, Callable[[], None]] = {
                 "succeed": permit.succeed,
                 "fail": lambda: permit.fail("server_error"),
                 "connect": lambda: permit.fail("connect_failed", connect=True),

@@ -243,6 +243,32 @@ async def test_probes_of_an_earlier_round_close_nothing(worker: Worker, clock: H
     assert worker.state() is HALF_OPEN
 
 
+async def test_a_failed_probe_of_an_earlier_round_opens_nothing(
+    worker: Worker, clock: HandClock
+) -> None:
+    await _half_open(worker, clock)
+    failing, straggler, _ = await worker.permits(3)
+    failing.fail("server_error")
+    clock.turn(60.0)
+
+    straggler.fail("server_error")
+
+    assert worker.state() is HALF_OPEN
+
+
+async def test_failures_from_before_the_opening_do_not_count_after_the_recovery(
+    worker: Worker, clock: HandClock
+) -> None:
+    stragglers = await worker.permits(10)
+    await _half_open(worker, clock)
+    await worker.succeed(3)
+
+    for straggler in stragglers:
+        straggler.fail("server_error")
+
+    assert worker.state() is CLOSED
+
+
 async def test_a_closed_breaker_starts_with_an_empty_window(
     worker: Worker, clock: HandClock
 ) -> None:

@@ -6,10 +6,17 @@ import asyncio
 
 import pytest
 
-from llmhive.app.adapters.memory_circuits import MemoryCircuitStore
 from llmhive.app.breakers.model import CircuitState, Forced
 from llmhive.app.breakers.service import BreakerOpenError
-from llmhive.tests.breakers.fleet import CONFIG, NAME, OTHER, PROVIDER, HandClock, Worker
+from llmhive.tests.breakers.fleet import (
+    CONFIG,
+    NAME,
+    OTHER,
+    PROVIDER,
+    FaultyStore,
+    HandClock,
+    Worker,
+)
 
 CLOSED, HALF_OPEN, OPEN = CircuitState.CLOSED, CircuitState.HALF_OPEN, CircuitState.OPEN
 
@@ -20,12 +27,12 @@ def clock() -> HandClock:
 
 
 @pytest.fixture
-def store(clock: HandClock) -> MemoryCircuitStore:
-    return MemoryCircuitStore(clock, CONFIG)
+def store(clock: HandClock) -> FaultyStore:
+    return FaultyStore(clock, CONFIG)
 
 
 @pytest.fixture
-async def pair(clock: HandClock, store: MemoryCircuitStore) -> tuple[Worker, Worker]:
+async def pair(clock: HandClock, store: FaultyStore) -> tuple[Worker, Worker]:
     workers = Worker(clock, store), Worker(clock, store)
     for worker in workers:
         await worker.follow()
@@ -44,7 +51,7 @@ async def test_an_opening_is_known_everywhere_after_one_round(pair: Pair) -> Non
     assert await there.permits(5) == []
 
 
-async def test_a_closed_breaker_asks_nobody(pair: Pair, store: MemoryCircuitStore) -> None:
+async def test_a_closed_breaker_asks_nobody(pair: Pair, store: FaultyStore) -> None:
     here, _ = pair
     store.is_away = True
 
@@ -133,7 +140,7 @@ async def test_a_dead_workers_probe_is_a_failure_when_its_lease_is_over(
 
 
 async def test_a_caller_cancelled_while_asking_for_a_slot_gives_it_back(
-    pair: Pair, clock: HandClock, store: MemoryCircuitStore
+    pair: Pair, clock: HandClock, store: FaultyStore
 ) -> None:
     here, _ = pair
     await _half_open(pair, clock)
@@ -176,7 +183,7 @@ async def test_the_first_cool_down_of_an_untouched_breaker_is_shared_too(pair: P
 
 
 async def test_two_workers_that_open_at_once_agree_on_one_opening(
-    pair: Pair, store: MemoryCircuitStore
+    pair: Pair, store: FaultyStore
 ) -> None:
     here, there = pair
 
@@ -199,7 +206,7 @@ async def test_child_and_parent_recover_together(pair: Pair, clock: HandClock) -
 
 
 async def test_a_slot_of_the_parent_is_not_kept_for_a_child_without_one(
-    pair: Pair, clock: HandClock, store: MemoryCircuitStore
+    pair: Pair, clock: HandClock, store: FaultyStore
 ) -> None:
     here, _ = pair
     await here.fail(5, connect=True)
@@ -226,7 +233,7 @@ async def test_an_operators_word_reaches_all_workers(pair: Pair) -> None:
 
 
 async def test_each_worker_opens_by_itself_while_the_store_is_away(
-    pair: Pair, store: MemoryCircuitStore
+    pair: Pair, store: FaultyStore
 ) -> None:
     here, there = pair
     store.is_away = True
@@ -239,7 +246,7 @@ async def test_each_worker_opens_by_itself_while_the_store_is_away(
 
 
 async def test_an_opening_made_alone_is_told_when_the_store_returns(
-    pair: Pair, store: MemoryCircuitStore
+    pair: Pair, store: FaultyStore
 ) -> None:
     here, there = pair
     store.is_away = True
@@ -254,7 +261,7 @@ async def test_an_opening_made_alone_is_told_when_the_store_returns(
 
 
 async def test_an_opening_whose_report_was_lost_is_told_in_the_next_round(
-    pair: Pair, store: MemoryCircuitStore
+    pair: Pair, store: FaultyStore
 ) -> None:
     here, there = pair
     store.is_away = True
@@ -268,7 +275,7 @@ async def test_an_opening_whose_report_was_lost_is_told_in_the_next_round(
 
 
 async def test_each_worker_has_three_probes_of_its_own_without_the_store(
-    pair: Pair, clock: HandClock, store: MemoryCircuitStore
+    pair: Pair, clock: HandClock, store: FaultyStore
 ) -> None:
     await _half_open(pair, clock)
     store.is_away = True
@@ -281,7 +288,7 @@ async def test_each_worker_has_three_probes_of_its_own_without_the_store(
 
 
 async def test_losing_the_store_while_asking_for_a_slot_still_probes(
-    pair: Pair, clock: HandClock, store: MemoryCircuitStore
+    pair: Pair, clock: HandClock, store: FaultyStore
 ) -> None:
     here, _ = pair
     await _half_open(pair, clock)
@@ -292,8 +299,75 @@ async def test_losing_the_store_while_asking_for_a_slot_still_probes(
     assert len(probes) == 3
 
 
+async def test_other_workers_probes_are_forgotten_with_the_store(
+    pair: Pair, clock: HandClock, store: FaultyStore
+) -> None:
+    here, there = pair
+    await _half_open(pair, clock)
+    await there.permits(2)
+    await here.follow()
+    store.is_away = True
+    await here.follow()
+
+    clock.turn(CONFIG.lease_s)
+    await here.follow()
+
+    assert (here.state(), len(await here.permits(9))) == (HALF_OPEN, 3)
+
+
+async def test_a_relapse_seen_alone_is_told_when_the_store_returns(
+    pair: Pair, clock: HandClock, store: FaultyStore
+) -> None:
+    here, there = pair
+    await _half_open(pair, clock)
+    store.is_away = True
+    await here.follow()
+    await here.fail(1)
+    store.is_away = False
+
+    await here.follow()
+    await there.follow()
+
+    assert (here.state(), there.state()) == (OPEN, OPEN)
+
+
+async def test_a_slot_whose_grant_was_lost_on_the_way_is_given_back(
+    pair: Pair, clock: HandClock, store: FaultyStore
+) -> None:
+    here, there = pair
+    await _half_open(pair, clock)
+    store.loses_grants = True
+    await here.permits(1)
+    store.loses_grants = False
+
+    await here.follow()
+    clock.turn(CONFIG.lease_s)
+    await there.follow()
+
+    assert there.state() is HALF_OPEN
+
+
+async def test_a_reply_from_before_an_opening_does_not_undo_it(
+    clock: HandClock, store: FaultyStore
+) -> None:
+    here = Worker(clock, store)
+    await here.fail(5)
+    await here.follow()
+    clock.turn(30.0)
+    await here.succeed(3)
+
+    store.is_slow = True
+    looking = asyncio.ensure_future(here.service.follow())
+    await asyncio.wait([looking], timeout=0)
+    await here.fail(5)
+    store.is_slow = False
+    await looking
+
+    assert here.state() is OPEN
+
+
 async def test_a_recovery_made_alone_is_told_when_the_store_returns(
-    pair: Pair, clock: HandClock, store: MemoryCircuitStore
+    pair: Pair, clock: HandClock, store: FaultyStore
 ) -> None:
     here, there = pair
     await _half_open(pair, clock)
@@ -309,7 +383,7 @@ async def test_a_recovery_made_alone_is_told_when_the_store_returns(
 
 
 async def test_a_probe_that_ended_while_the_store_was_away_does_not_expire(
-    pair: Pair, clock: HandClock, store: MemoryCircuitStore
+    pair: Pair, clock: HandClock, store: FaultyStore
 ) -> None:
     here, there = pair
     await _half_open(pair, clock)
@@ -327,7 +401,7 @@ async def test_a_probe_that_ended_while_the_store_was_away_does_not_expire(
 
 
 async def test_an_emptied_store_is_rebuilt_from_what_workers_know(
-    pair: Pair, clock: HandClock, store: MemoryCircuitStore
+    pair: Pair, clock: HandClock, store: FaultyStore
 ) -> None:
     here, there = pair
     await here.fail(5)
@@ -342,7 +416,7 @@ async def test_an_emptied_store_is_rebuilt_from_what_workers_know(
 
 
 async def test_an_emptied_store_does_not_hand_out_more_probes(
-    pair: Pair, clock: HandClock, store: MemoryCircuitStore
+    pair: Pair, clock: HandClock, store: FaultyStore
 ) -> None:
     await _half_open(pair, clock)
     store.records.clear()
@@ -353,7 +427,7 @@ async def test_an_emptied_store_does_not_hand_out_more_probes(
 
 
 async def test_a_forced_breaker_survives_an_emptied_store(
-    pair: Pair, clock: HandClock, store: MemoryCircuitStore
+    pair: Pair, clock: HandClock, store: FaultyStore
 ) -> None:
     here, there = pair
     here.service.force(NAME, Forced.OPEN, "maintenance")
@@ -368,7 +442,7 @@ async def test_a_forced_breaker_survives_an_emptied_store(
 
 
 async def test_a_new_worker_knows_before_its_first_attempt(
-    pair: Pair, clock: HandClock, store: MemoryCircuitStore
+    pair: Pair, clock: HandClock, store: FaultyStore
 ) -> None:
     await pair[0].fail(5)
 
