@@ -13,19 +13,29 @@ BUCKETS = 60
 class OutcomeWindow:
     """Attempts and failures of the last `window_s` seconds, as running totals."""
 
-    __slots__ = ("_attempts", "_bucket_s", "_failures", "_tick", "attempts", "failures")
+    __slots__ = (
+        "_attempts",
+        "_bucket_s",
+        "_failures",
+        "_tick",
+        "_tick_ends",
+        "attempts",
+        "failures",
+    )
 
     def __init__(self, window_s: float) -> None:
         self._bucket_s = window_s / BUCKETS
         self._attempts = [0] * BUCKETS
         self._failures = [0] * BUCKETS
         self._tick = 0
+        self._tick_ends = 0.0
         self.attempts = 0
         self.failures = 0
 
     def record(self, now: float, *, failed: bool) -> None:
         """Count one attempt that ended at `now`."""
-        self.advance(now)
+        if now >= self._tick_ends:
+            self.advance(now)
         bucket = self._tick % BUCKETS
         self._attempts[bucket] += 1
         self.attempts += 1
@@ -44,6 +54,7 @@ class OutcomeWindow:
             self.failures -= self._failures[bucket]
             self._attempts[bucket] = self._failures[bucket] = 0
         self._tick = tick
+        self._tick_ends = (tick + 1) * self._bucket_s
 
     def clear(self) -> None:
         """Forget everything."""

@@ -1,0 +1,440 @@
+"""Circuit records in a real Redis, held to the same behaviour as those in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmhive.app.adapters.memory_circuits import MemoryCircuitStore
+from llmhive.app.adapters.redis_circuits import RedisCircuitStore
+from llmhive.app.adapters.redis_link import RedisLink
+from llmhive.app.breakers.model import (
+    BreakerConfig,
+    CallOutcome,
+    CircuitRecord,
+    CircuitState,
+    Forced,
+)
+from llmhive.app.breakers.ports import CircuitStore, CircuitStoreError
+from llmhive.app.breakers.service import BreakerOpenError, BreakerService, Permit
+from llmhive.app.clock import SystemClock
+
+CLOSED, HALF_OPEN, OPEN = CircuitState.CLOSED, CircuitState.HALF_OPEN, CircuitState.OPEN
+CONFIG = BreakerConfig()
+CLOCK = SystemClock()
+
+
+@pytest.fixture(scope="module")
+def redis_url() -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", ""]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout
+        assert any("Ready to accept" in line for line in server.stdout)
+        yield f"redis://127.0.0.1:{port}/0"
+        server.terminate()
+
+
+@pytest.fixture
+async def link(redis_url: str) -> AsyncIterator[RedisLink]:
+    link = RedisLink(redis_url)
+    yield link
+    await link.close()
+
+
+@pytest.fixture
+def name() -> str:
+    return f"openai:gpt-4o:{uuid.uuid4().hex}"
+
+
+@pytest.fixture(params=["memory", "redis"])
+def store(request: pytest.FixtureRequest, link: RedisLink) -> CircuitStore:
+    if request.param == "memory":
+        return MemoryCircuitStore(CLOCK, CONFIG)
+    return RedisCircuitStore(link, CLOCK, CONFIG)
+
+
+def _closed(epoch: str = "one") -> CircuitRecord:
+    return CircuitRecord(CLOSED, epoch, since=CLOCK.monotonic())
+
+
+def _open(wait_s: float, epoch: str = "one", **leases: float) -> CircuitRecord:
+    """An open record; leases end so many seconds from now."""
+    now = CLOCK.monotonic()
+    ends = {lease_id: now + lasting for lease_id, lasting in leases.items()}
+    state = HALF_OPEN if leases else OPEN
+    return CircuitRecord(
+        state, epoch, since=now, open_until=now + wait_s, reason="timed_out", openings=2,
+        leases=ends,
+    )  # fmt: skip
+
+
+async def _lease(store: CircuitStore, name: str, lease_id: str, epoch: str = "one") -> bool:
+    record = await store.lease(name, epoch, lease_id, 30.0)
+    return record is not None and lease_id in record.leases
+
+
+async def _finish(
+    store: CircuitStore, name: str, lease_id: str, *, succeeded: bool = True
+) -> CircuitRecord:
+    record = await store.finish(name, "one", lease_id, succeeded=succeeded, next_epoch="two")
+    assert record is not None
+    return record
+
+
+# -- what every store does
+
+
+async def test_nothing_is_known_of_a_breaker_that_never_moved(
+    store: CircuitStore, name: str
+) -> None:
+    assert await store.look([name, name]) == [None, None]
+
+
+async def test_a_published_record_is_read_as_it_was(store: CircuitStore, name: str) -> None:
+    now = CLOCK.monotonic()
+    record = replace(_open(-1.0, a=20.0, b=-3.0), successes=1, cool_until=now + 4.0)
+    await store.publish(name, record, expected="")
+
+    (read,) = await store.look([name])
+
+    assert read is not None
+    assert _times(read) == pytest.approx(_times(record), abs=0.1)
+    assert _facts(read) == _facts(record)
+
+
+def _times(record: CircuitRecord) -> list[float]:
+    ends = [end for _, end in sorted(record.leases.items())]
+    return [record.since, record.open_until, record.cool_until, *ends]
+
+
+def _facts(record: CircuitRecord | None) -> object:
+    return record and (
+        record.state, record.epoch, record.reason, record.forced, record.openings,
+        record.successes, sorted(record.leases),
+    )  # fmt: skip
+
+
+async def test_a_record_is_replaced_only_by_who_knows_its_epoch(
+    store: CircuitStore, name: str
+) -> None:
+    await store.publish(name, _closed("one"), expected="")
+
+    refused = await store.publish(name, _open(9.0, "three"), expected="two")
+    accepted = await store.publish(name, _open(9.0, "three"), expected="one")
+
+    assert refused is not None
+    assert accepted is not None
+    assert (refused.epoch, accepted.epoch) == ("one", "three")
+
+
+async def test_a_cool_down_outlives_a_transition(store: CircuitStore, name: str) -> None:
+    await store.publish(name, _closed("one"), expected="")
+    await store.cool_down(name, CLOCK.monotonic() + 9.0)
+
+    record = await store.publish(name, _open(9.0, "two"), expected="one")
+
+    assert record is not None
+    assert record.cool_until - CLOCK.monotonic() == pytest.approx(9.0, abs=0.2)
+
+
+async def test_an_operators_word_ends_a_cool_down(store: CircuitStore, name: str) -> None:
+    await store.publish(name, _closed("one"), expected="")
+    await store.cool_down(name, CLOCK.monotonic() + 9.0)
+    forced = replace(_closed("two"), forced=Forced.CLOSED)
+
+    record = await store.publish(name, forced, expected="one")
+
+    assert record is not None
+    assert record.cool_until <= CLOCK.monotonic() + 0.1
+
+
+async def test_a_cool_down_is_never_shortened(store: CircuitStore, name: str) -> None:
+    await store.publish(name, _closed(), expected="")
+    await store.cool_down(name, CLOCK.monotonic() + 60.0)
+
+    record = await store.cool_down(name, CLOCK.monotonic() + 1.0)
+
+    assert record is not None
+    assert record.cool_until - CLOCK.monotonic() > 55.0
+
+
+async def test_three_slots_are_given_and_no_fourth(store: CircuitStore, name: str) -> None:
+    await store.publish(name, _open(-0.1), expected="")
+
+    granted = await asyncio.gather(*(_lease(store, name, f"probe-{n}") for n in range(50)))
+
+    assert sum(granted) == 3
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        pytest.param(lambda: _open(20.0), id="still-waiting"),
+        pytest.param(_closed, id="closed"),
+        pytest.param(lambda: _open(-0.1, "other"), id="another-epoch"),
+        pytest.param(lambda: _open(-0.1, a=-0.1), id="an-expired-probe"),
+        pytest.param(lambda: replace(_open(-0.1), forced=Forced.OPEN), id="forced"),
+    ],
+)
+async def test_no_slot_is_given(
+    store: CircuitStore, name: str, record: Callable[[], CircuitRecord]
+) -> None:
+    await store.publish(name, record(), expected="")
+
+    assert not await _lease(store, name, "mine")
+
+
+async def test_no_slot_is_given_of_a_record_that_is_not_there(
+    store: CircuitStore, name: str
+) -> None:
+    assert await store.lease(name, "one", "mine", 30.0) is None
+    assert await store.cool_down(name, CLOCK.monotonic() + 1.0) is None
+
+
+async def test_the_third_success_closes_and_ends_every_lease(
+    store: CircuitStore, name: str
+) -> None:
+    await store.publish(name, _open(-0.1, a=9.0, b=9.0, c=9.0, d=9.0), expected="")
+
+    states = [(await _finish(store, name, lease_id)).state for lease_id in "abc"]
+    (record,) = await store.look([name])
+
+    assert states == [HALF_OPEN, HALF_OPEN, CLOSED]
+    assert _facts(record) == (CLOSED, "two", "", Forced.NO, 0, 0, [])
+
+
+async def test_a_neutral_end_frees_the_slot_and_counts_nothing(
+    store: CircuitStore, name: str
+) -> None:
+    await store.publish(name, _open(-0.1, a=9.0, b=9.0, c=9.0), expected="")
+
+    record = await _finish(store, name, "a", succeeded=False)
+
+    assert (record.successes, sorted(record.leases)) == (0, ["b", "c"])
+    assert await _lease(store, name, "d")
+
+
+async def test_a_slot_ends_once(store: CircuitStore, name: str) -> None:
+    await store.publish(name, _open(-0.1, a=9.0, b=9.0), expected="")
+
+    for _ in range(5):
+        record = await _finish(store, name, "a")
+
+    assert (record.state, record.successes) == (HALF_OPEN, 1)
+
+
+async def test_an_expired_slot_cannot_succeed_any_more(store: CircuitStore, name: str) -> None:
+    await store.publish(name, _open(-0.1, a=-0.1), expected="")
+
+    record = await _finish(store, name, "a")
+
+    assert (record.successes, sorted(record.leases)) == (0, ["a"])
+
+
+@settings(max_examples=80, deadline=None)
+@given(steps=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), max_size=25))
+def test_redis_and_memory_agree_on_any_history(
+    redis_url: str, steps: list[tuple[int, int]]
+) -> None:
+    async def run() -> None:
+        link, name = RedisLink(redis_url), uuid.uuid4().hex
+        both: list[CircuitStore] = [
+            MemoryCircuitStore(CLOCK, CONFIG),
+            RedisCircuitStore(link, CLOCK, CONFIG),
+        ]
+        for verb, which in steps:
+            ours, theirs = [await _step(store, name, verb, which) for store in both]
+            assert _facts(ours) == _facts(theirs)
+        await link.close()
+
+    asyncio.run(run())
+
+
+async def _step(store: CircuitStore, name: str, verb: int, which: int) -> CircuitRecord | None:
+    epoch, lease_id = f"epoch-{which % 2}", f"lease-{which}"
+    match verb:
+        case 0:
+            return await store.publish(name, _open(-5.0, "epoch-1"), expected=epoch)
+        case 1:
+            return await store.publish(name, _closed("epoch-0"), expected=epoch)
+        case 2 | 3:
+            return await store.lease(name, "epoch-1", lease_id, 30.0)
+        case _:
+            return await store.finish(
+                name, "epoch-1", lease_id, succeeded=verb == 4, next_epoch="epoch-0"
+            )
+
+
+# -- what Redis does besides
+
+
+async def test_the_key_is_a_hash_that_stays(link: RedisLink, name: str) -> None:
+    await RedisCircuitStore(link, CLOCK, CONFIG).publish(name, _open(9.0), expected="")
+
+    key = f"llmhive:circuit:{name}"
+
+    assert await link.command("TTL", key) == -1
+    assert await link.command("HGET", key, "state") in {"open", b"open"}
+
+
+async def test_a_record_of_foreign_make_counts_as_none(link: RedisLink, name: str) -> None:
+    await link.command("HSET", f"llmhive:circuit:{name}", "state", "sideways")
+
+    assert await RedisCircuitStore(link, CLOCK, CONFIG).look([name]) == [None]
+
+
+async def test_an_unreachable_redis_is_said_to_be_one(name: str) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        link = RedisLink(f"redis://127.0.0.1:{closed.getsockname()[1]}/0")
+
+        with pytest.raises(CircuitStoreError):
+            await RedisCircuitStore(link, CLOCK, CONFIG).look([name])
+
+    await link.close()
+
+
+# -- two services over one Redis
+
+
+# Waits that a follower's round (0.25 s) cannot miss.
+QUICK = BreakerConfig(open_s=0.6, open_max_s=0.6, lease_s=0.4)
+
+
+class Silent:
+    """An observer that keeps nothing."""
+
+    def state_seen(self, name: str, state: CircuitState) -> None: ...
+    def transitioned(self, name: str, state: CircuitState, reason: str) -> None: ...
+    def call_counted(self, name: str, outcome: CallOutcome) -> None: ...
+
+
+@pytest.fixture
+async def services(redis_url: str, name: str) -> AsyncIterator[list[BreakerService]]:
+    links = [RedisLink(redis_url) for _ in range(2)]
+    services = [
+        BreakerService(
+            {name.partition(":")[2]: [name]}, QUICK, clock=CLOCK, observer=Silent(),
+            store=RedisCircuitStore(link, CLOCK, QUICK),
+        )
+        for link in links
+    ]  # fmt: skip
+    followers = [asyncio.ensure_future(each.follow_forever()) for each in services]
+    for each in services:
+        await each.follow()
+    yield services
+    for follower in followers:
+        follower.cancel()
+    await asyncio.wait(followers)
+    for service, link in zip(services, links, strict=True):
+        await service.flush()
+        await link.close()
+
+
+Services = list[BreakerService]
+
+
+async def _acquire(service: BreakerService, name: str) -> Permit | None:
+    try:
+        return await service.acquire(name.partition(":")[2], name)
+    except BreakerOpenError:
+        return None
+
+
+async def _trip(service: BreakerService, name: str) -> None:
+    for _ in range(5):
+        permit = await _acquire(service, name)
+        assert permit
+        permit.fail("server_error")
+
+
+async def _reaches(service: BreakerService, name: str, state: CircuitState) -> float:
+    """Wait until the service sees `state`, and give how long that took, in seconds."""
+    started = CLOCK.monotonic()
+    while service.states()[name].state is not state:
+        assert CLOCK.monotonic() < started + 5.0, service.states()[name]
+        await CLOCK.sleep(0.005)
+    return CLOCK.monotonic() - started
+
+
+async def _awaits_probes(service: BreakerService, name: str) -> None:
+    """Wait until Redis, whose clock is read to the millisecond, is of the same opinion."""
+    await _reaches(service, name, HALF_OPEN)
+    await CLOCK.sleep(0.01)
+
+
+async def test_an_opening_stops_the_other_worker_within_a_second(
+    services: Services, name: str
+) -> None:
+    here, there = services
+    await _trip(here, name)
+
+    took_s = await _reaches(there, name, OPEN)
+
+    assert took_s < 1.0
+
+
+async def test_three_probes_are_in_flight_over_both_workers(services: Services, name: str) -> None:
+    await _trip(services[0], name)
+    for service in services:
+        await _awaits_probes(service, name)
+
+    asked = [_acquire(service, name) for service in services for _ in range(100)]
+    probes = [permit for permit in await asyncio.gather(*asked) if permit]
+
+    assert len(probes) == 3
+
+
+async def test_successes_close_the_breaker_of_both_workers(services: Services, name: str) -> None:
+    here, there = services
+    await _trip(here, name)
+    await _awaits_probes(there, name)
+
+    for _ in range(3):
+        permit = await _acquire(there, name)
+        assert permit
+        permit.succeed()
+
+    await _reaches(there, name, CLOSED)
+    await _reaches(here, name, CLOSED)
+
+
+async def test_an_abandoned_probe_reopens_and_the_next_round_may_close(
+    services: Services, name: str
+) -> None:
+    here, there = services
+    await _trip(here, name)
+    await _awaits_probes(here, name)
+    assert await _acquire(here, name)
+
+    await _reaches(there, name, OPEN)
+    await _awaits_probes(there, name)
+
+    assert await _acquire(there, name)
+
+
+async def test_a_flushed_record_is_written_again_with_its_epoch(
+    services: Services, name: str, link: RedisLink
+) -> None:
+    here, _ = services
+    here.force(name, Forced.OPEN, "maintenance")
+    await here.flush()
+    key = f"llmhive:circuit:{name}"
+    epoch = await link.command("HGET", key, "epoch")
+
+    await link.command("DEL", key)
+    while await link.command("HGET", key, "epoch") is None:
+        await CLOCK.sleep(0.005)
+
+    assert await link.command("HGET", key, "epoch") == epoch
