@@ -14,7 +14,6 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from llmhive.app.adapters import redis_keys
 from llmhive.app.adapters.redis_link import LuaScript, RedisLink
 from llmhive.app.breakers.model import BreakerConfig, CircuitRecord, CircuitState, Forced
 from llmhive.app.breakers.ports import CircuitStoreError
@@ -22,6 +21,12 @@ from llmhive.app.clock import Clock
 from llmhive.app.errors import CapacityError, DependencyError
 
 PROBE_PREFIX = "probe:"
+
+
+def circuit_key(name: str) -> str:
+    """Name the HASH of the breaker `name`, which comes from configuration."""
+    return f"llmhive:circuit:{name}"
+
 
 # KEYS[1] the breaker; ARGV[1] the verb, then the verb's own arguments; gives {now, fields}.
 SCRIPT = LuaScript(
@@ -43,6 +48,14 @@ local function probes()
     end
   end
   return all, expired
+end
+
+-- A transition in the future means that this clock stepped back: let the stay begin now.
+local step = number('since') - now
+if epoch and step > 0 then
+  for _, name in ipairs({'since', 'open_until', 'cool_until', unpack((probes()))}) do
+    redis.call('HSET', key, name, ms(number(name) - step))
+  end
 end
 
 if verb == 'publish' and (not epoch or epoch == ARGV[2]) then
@@ -131,9 +144,7 @@ class RedisCircuitStore:
 
     async def _run(self, name: str, verb: str, *args: str | int) -> CircuitRecord | None:
         with _translated():
-            now_ms, fields = await self._link.script(
-                SCRIPT, [redis_keys.circuit_key(name)], [verb, *args]
-            )
+            now_ms, fields = await self._link.script(SCRIPT, [circuit_key(name)], [verb, *args])
         texts = [_text(each) for each in fields]
         pairs = dict(zip(texts[::2], texts[1::2], strict=True))
         try:

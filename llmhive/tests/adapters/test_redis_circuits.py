@@ -288,6 +288,21 @@ async def test_the_key_is_a_hash_that_stays(link: RedisLink, name: str) -> None:
     assert await link.command("HGET", key, "state") in {"open", b"open"}
 
 
+async def test_a_clock_stepped_back_begins_the_wait_anew_and_no_more(
+    link: RedisLink, name: str
+) -> None:
+    store, step_s = RedisCircuitStore(link, CLOCK, CONFIG), 3600.0
+    ahead = CLOCK.monotonic() + step_s
+    stepped = replace(_open(step_s + 30.0, a=step_s + 9.0), since=ahead)
+    await store.publish(name, stepped, expected="")
+
+    (record,) = await store.look([name])
+
+    assert record is not None
+    waits = [each - CLOCK.monotonic() for each in (record.open_until, record.leases["a"])]
+    assert waits == pytest.approx([30.0, 9.0], abs=0.2)
+
+
 async def test_a_record_of_foreign_make_counts_as_none(link: RedisLink, name: str) -> None:
     await link.command("HSET", f"llmhive:circuit:{name}", "state", "sideways")
 
