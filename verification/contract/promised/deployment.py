@@ -1,0 +1,64 @@
+"""What settings, starts and stops promise. Source: DESIGN section 3 and the checklist."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from verification.contract.promise import promise
+
+_SETTINGS = "DESIGN 3, 3.8; checklist, Required Environment Variables"
+
+SETTINGS_CHECKED: Final = promise(
+    _SETTINGS,
+    "settings.checked",
+    "a missing or wrong setting stops the start with all problems in one message",
+    "env.core.coref-timeout",
+    "env.core.llm-timeout",
+    "env.core.max-iterations",
+    "env.core.max-wall-clock",
+    "env.redis.url",
+    "env.redis.max-connections",
+    "env.stripe.secret-key",
+    "env.stripe.webhook-secret",
+    "env.stripe.price-basic",
+    "env.stripe.price-pro",
+    "env.stripe.price-enterprise",
+)
+SECRETS_FROM_ENVIRONMENT: Final = promise(
+    _SETTINGS,
+    "settings.secrets-from-environment",
+    "secrets are taken from the environment",
+    "secrets.always.from-environment-or-manager",
+)
+PROVIDER_KEYS: Final = promise(
+    _SETTINGS,
+    "settings.provider-keys",
+    "each provider is called with its configured key",
+    "env.apis.openai",
+    "env.apis.anthropic",
+    "predeploy.integration.api-keys-valid",
+)
+MIGRATIONS: Final = promise(
+    "DESIGN 3.1; checklist, Infrastructure",
+    "deployment.migrations",
+    "a database that is not migrated is not ready, and migrating mends that",
+    "predeploy.infra.migrations-applied",
+)
+DRAINS: Final = promise(
+    "DESIGN 3.8; checklist, Rollback Procedure",
+    "deployment.drains",
+    "SIGTERM: not ready at once, what is in flight is finished, exit 0",
+    "rollback.previous-version",
+)
+WORKERS_RETURN: Final = promise(
+    "DESIGN 3.8",
+    "deployment.workers-return",
+    "a killed worker is replaced and takes nothing with it",
+    "rollback.errors-watched",
+)
+STATE_CLEARED: Final = promise(
+    "checklist, Rollback Procedure",
+    "deployment.state-cleared",
+    "clearing Redis leaves a service that works",
+    "rollback.redis-state-cleared",
+)
