@@ -16,7 +16,7 @@ from typing import Final
 
 import pytest
 
-from verification.contract.promises import Promise
+from verification.contract.promise import Promise
 from verification.harness import capabilities
 
 MARKER: Final = "claim"
