@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """One promise: its stable id, in words, the checklist items it serves, where it stands."""
+    """One promise: its stable id, in words, the items that it proves, where it stands.
+
+    An item stands here only if holding this promise is enough to call the line verified; a
+    promise that proves no line of the checklist names none.
+    """
 
     id: str
     text: str

@@ -43,7 +43,6 @@ ACKNOWLEDGED_WHEN_DONE: Final = promise(
     "2xx is said only when nothing is left to do; everything else is delivered again",
     "stripe.health.duplicates-skipped",
     "rollback.webhooks-resume",
-    "alerts.webhook-failures",
 )
 ANY_ORDER: Final = promise(
     _BILLING,
@@ -102,23 +101,26 @@ TIER_FOLLOWS: Final = promise(
     "stripe.events.subscription-updated",
     "security.auth.rate-limit-per-user",
 )
+STRIPE_KEY: Final = promise(
+    _BILLING,
+    "billing.stripe-key",
+    "Stripe is called with the configured key, and with no other",
+    "env.stripe.secret-key",
+)
 STRIPE_AWAY: Final = promise(
     _BILLING,
     "billing.stripe-away",
     "an event whose object cannot be fetched is 503 and is applied when Stripe is back",
     "rollback.webhooks-resume",
-    "env.stripe.secret-key",
 )
 WEBHOOK_BODY: Final = promise(
     _BILLING,
     "billing.body",
     "a webhook body over 256 kB is refused before it is read",
-    "stripe.endpoint.url",
     "security.input.sanitised",
 )
 OWN_BILLING_ONLY: Final = promise(
     "DESIGN 3.1, 3.6",
     "billing.own-only",
     "a caller sees their own subscription and ledger only",
-    "security.auth.key-on-every-endpoint",
 )

@@ -56,7 +56,6 @@ BREAKER_STATES_SHOWN: Final = promise(
     "health and metrics show each breaker as it is",
     "metrics.breaker-states",
     "triage.breaker-states",
-    "alerts.breaker-opened",
 )
 BREAKERS_WITHOUT_REDIS: Final = promise(
     _BREAKERS,

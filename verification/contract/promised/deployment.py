@@ -12,17 +12,6 @@ SETTINGS_CHECKED: Final = promise(
     _SETTINGS,
     "settings.checked",
     "a missing or wrong setting stops the start with all problems in one message",
-    "env.core.coref-timeout",
-    "env.core.llm-timeout",
-    "env.core.max-iterations",
-    "env.core.max-wall-clock",
-    "env.redis.url",
-    "env.redis.max-connections",
-    "env.stripe.secret-key",
-    "env.stripe.webhook-secret",
-    "env.stripe.price-basic",
-    "env.stripe.price-pro",
-    "env.stripe.price-enterprise",
 )
 SECRETS_FROM_ENVIRONMENT: Final = promise(
     _SETTINGS,
@@ -48,13 +37,11 @@ DRAINS: Final = promise(
     "DESIGN 3.8; checklist, Rollback Procedure",
     "deployment.drains",
     "SIGTERM: not ready at once, what is in flight is finished, exit 0",
-    "rollback.previous-version",
 )
 WORKERS_RETURN: Final = promise(
     "DESIGN 3.8",
     "deployment.workers-return",
     "a killed worker is replaced and takes nothing with it",
-    "rollback.errors-watched",
 )
 STATE_CLEARED: Final = promise(
     "checklist, Rollback Procedure",

@@ -28,6 +28,7 @@ HEALTH_COMPONENTS: Final = promise(
     "triage.breaker-states",
     "triage.redis-connectivity",
     "triage.provider-status",
+    "predeploy.infra.redis-healthy",
 )
 HEALTH_NEVER_WAITS: Final = promise(
     _HTTP,
@@ -46,8 +47,7 @@ READINESS: Final = promise(
     _HTTP,
     "http.ready",
     "ready needs settings, a migrated and writable database and a provider, and nothing else",
-    "predeploy.infra.migrations-applied",
-    "predeploy.infra.redis-healthy",
+    "postdeploy.health",
 )
 CHAT_ANSWER: Final = promise(
     _HTTP,
@@ -67,7 +67,6 @@ PROBLEM_ERRORS: Final = promise(
     "every error is a problem document with a stable code and no internals",
     "secrets.never.in-errors",
     "security.data.no-secrets-in-errors",
-    "metrics.errors-by-type",
 )
 REQUEST_ID: Final = promise(
     _HTTP,
@@ -80,7 +79,6 @@ SERVED_BY: Final = promise(
     _HTTP,
     "http.served-by",
     "every answer says which worker gave it",
-    "triage.logs-by-request-id",
 )
 INPUT_IS_CHECKED: Final = promise(
     _HTTP,
@@ -92,7 +90,6 @@ SECURITY_HEADERS: Final = promise(
     _HTTP,
     "http.headers",
     "every answer carries the security headers, and answers of the API are not stored",
-    "security.data.https-enforced",
     "security.auth.sessions-hardened",
 )
 CORS: Final = promise(

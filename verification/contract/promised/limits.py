@@ -13,6 +13,12 @@ ROLLING_WINDOW: Final = promise(
     "limits.window.never-above",
     "at most L requests of a user in any rolling W seconds, over all workers",
     "security.auth.rate-limit-per-user",
+)
+LIMIT_OVER_WORKERS: Final = promise(
+    _LIMITS,
+    "limits.window.over-workers",
+    "two and more workers together admit no more than one would",
+    "security.auth.rate-limit-per-user",
     "limitations.limits-need-redis-for-many-workers",
     "env.redis.url",
 )
@@ -45,7 +51,6 @@ TOKENS: Final = promise(
     "limits.tokens",
     "tokens are reserved before the call and settled once after it, also when it is cancelled",
     "security.auth.rate-limit-per-user",
-    "metrics.tokens-per-request",
 )
 IN_FLIGHT: Final = promise(
     _LIMITS,
@@ -78,35 +83,29 @@ KNOWN_KEYS_ONLY: Final = promise(
     "every key in Redis is one of the documented ones, with its documented end",
     "redis.keys.ratelimit",
     "redis.keys.circuit",
-    "redis.minimum.policy-allkeys-lru",
 )
 REDIS_AWAY: Final = promise(
     _LIMITS,
     "limits.redis-away",
     "without Redis each worker keeps to its share, says so, and counts it",
-    "limitations.limits-need-redis-for-many-workers",
     "predeploy.integration.fallbacks-verified",
-    "predeploy.infra.redis-healthy",
 )
 BACK_TO_SHARED: Final = promise(
     _LIMITS,
     "limits.back-to-shared",
     "the shared limit is back within a second of Redis's return",
-    "predeploy.infra.redis-healthy",
-    "triage.redis-connectivity",
+    "predeploy.integration.fallbacks-verified",
 )
 REDIS_EMPTIED: Final = promise(
     _LIMITS,
     "limits.redis-emptied",
     "a loss of Redis's memory adds at most one limit",
-    "redis.minimum.policy-allkeys-lru",
     "rollback.redis-state-cleared",
 )
 REDIS_HOLDS_UP_NOBODY: Final = promise(
     _LIMITS,
     "limits.redis-holds-up-nobody",
     "Redis holds up no request for more than 50 ms",
-    "predeploy.infra.redis-healthy",
     "predeploy.integration.fallbacks-verified",
 )
 REDIS_POOL: Final = promise(
@@ -126,5 +125,4 @@ WORKERS_NEED_REDIS: Final = promise(
     "limits.workers-need-redis",
     "in production mode several workers without Redis refuse to start",
     "limitations.limits-need-redis-for-many-workers",
-    "env.redis.url",
 )

@@ -27,8 +27,6 @@ LOGS_NEVER_BLOCK: Final = promise(
     _SEEN,
     "logs.never-block",
     "a full log pipe holds up no request, and what was dropped is counted",
-    "logs.json",
-    "logs.shipped",
 )
 METRICS_SUMMED: Final = promise(
     _SEEN,
@@ -47,14 +45,12 @@ LATENCY_SHOWN: Final = promise(
     "metrics.latency",
     "latency is measured over the whole body, in buckets beyond the wall clock",
     "metrics.latency-percentiles",
-    "alerts.p99-latency",
 )
 ERRORS_SHOWN: Final = promise(
     _SEEN,
     "metrics.errors",
     "errors are counted by code, streams that ended in one included",
     "metrics.errors-by-type",
-    "alerts.error-rate",
 )
 REFUSALS_SHOWN: Final = promise(
     _SEEN,
@@ -69,22 +65,16 @@ TOKENS_SHOWN: Final = promise(
     "metrics.tokens-per-request",
 )
 MEMORY_SHOWN: Final = promise(
-    _SEEN,
-    "metrics.memory",
-    "the memory of all workers is shown",
-    "metrics.memory",
-    "alerts.memory-80",
+    _SEEN, "metrics.memory", "the memory of all workers is shown", "metrics.memory"
 )
 REDIS_FAILURES_SHOWN: Final = promise(
     _SEEN,
     "metrics.redis-failures",
     "failures of Redis are counted, and whether it is up is shown",
-    "alerts.redis-failures",
     "triage.redis-connectivity",
 )
 WEBHOOKS_SHOWN: Final = promise(
     _SEEN,
     "metrics.webhooks",
     "webhook events and rejections are counted by what became of them",
-    "alerts.webhook-failures",
 )

@@ -56,7 +56,6 @@ STREAM_IDLE: Final = promise(
     _RETRIES,
     "deadlines.stream-idle",
     "a stream that falls silent is ended after the idle time, with an error event",
-    "env.core.llm-timeout",
 )
 WALL_CLOCK: Final = promise(
     _RETRIES,
@@ -68,6 +67,4 @@ CALLER_LEAVES: Final = promise(
     _RETRIES,
     "deadlines.caller-leaves",
     "a caller that leaves ends the provider call within 1 s and gives everything back",
-    "metrics.errors-by-type",
-    "security.auth.rate-limit-per-user",
 )

@@ -24,14 +24,12 @@ KEYS_REVOKED: Final = promise(
     _SECURITY,
     "security.keys.revoked",
     "a revoked key is refused on all workers within 5 s",
-    "security.auth.expiry",
     "secrets.always.rotation-works",
 )
 KEYS_WITHOUT_DATABASE: Final = promise(
     _SECURITY,
     "security.keys.without-database",
     "without the database a known key works for 60 s at most, an unknown one gets 503",
-    "security.auth.key-on-every-endpoint",
 )
 NO_SESSIONS: Final = promise(
     _SECURITY,
@@ -57,5 +55,4 @@ TENANTS_APART: Final = promise(
     _SECURITY,
     "security.tenants-apart",
     "no user's text reaches another user",
-    "security.auth.key-on-every-endpoint",
 )
