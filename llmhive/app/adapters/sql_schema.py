@@ -1,0 +1,55 @@
+"""Every table of the service; migrations make them, adapters read and write them.
+
+Times are wall-clock seconds (REAL), ids are text, amounts are integers of minor units.
+Imports nothing of the service.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Float, ForeignKey, Index, MetaData, String, Table, Text
+
+METADATA = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+users = Table(
+    "users",
+    METADATA,
+    Column("id", String(255), primary_key=True),
+    # What an operator granted, by the command or the admin route.
+    Column("tier", String(32), nullable=False, server_default="free"),
+    # What live subscriptions entitle to; billing writes it in its second transaction.
+    Column("entitled_tier", Text, nullable=False, server_default="free"),
+    Column("stripe_customer", String(255), unique=True, nullable=True),
+    # What a run of the suite or an operator marked the user with, for deletion by tag.
+    Column("tag", String(255), nullable=True),
+    Column("created_at", Float, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    # SHA-256 of the whole key, hex: keys are random, so a slow hash would add nothing.
+    Column("key_hash", String(64), nullable=False, unique=True),
+    Column("user_id", String(255), ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    # Words with a space between, as in RFC 6749 section 3.3.
+    Column("scopes", Text, nullable=False, server_default="chat"),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=True),
+    Column("revoked_at", Float, nullable=True),
+    Index("ix_api_keys_user_id", "user_id"),
+)
+
+# One row, written and rolled back by the check that the database can be written.
+write_checks = Table(
+    "write_checks",
+    METADATA,
+    Column("id", String(8), primary_key=True),
+    Column("checked_at", Float, nullable=False),
+)

@@ -1,0 +1,1 @@
+"""What keeps secrets and people's words where they belong."""

@@ -1,0 +1,1 @@
+"""Metrics, log events and what is known of the request at hand."""
