@@ -22,6 +22,10 @@ TYPE_PREFIX: Final = "urn:llmhive:problem:"
 MASKER: Final = Masker()
 """Masks what leaves in answers; the composition root teaches it the configured secrets."""
 
+# These always say when to come again; a second is the shortest wait that HTTP can express.
+SAY_WHEN: Final = (429, 503)
+RETRY_AFTER_DEFAULT_S: Final = 1
+
 RawHeaders = list[tuple[bytes, bytes]]
 
 
@@ -48,8 +52,12 @@ def headers_of(
         (b"content-length", str(len(body)).encode()),
         *extra,
     ]
+    if any(name == b"retry-after" for name, _ in headers):
+        return headers
     retry_after_s = error.retry_after_s if isinstance(error, LLMHiveError) else None
-    if retry_after_s is not None and not any(name.lower() == b"retry-after" for name, _ in headers):
+    if retry_after_s is None and status_of(error) in SAY_WHEN:
+        retry_after_s = RETRY_AFTER_DEFAULT_S
+    if retry_after_s is not None:
         headers.append((b"retry-after", str(max(0, math.ceil(retry_after_s))).encode()))
     return headers
 

@@ -16,11 +16,11 @@ from contextvars import ContextVar
 from urllib.parse import quote, unquote
 
 MASK = "[masked]"
-KEY_PREFIX = "llmhive_"
+KEY_PREFIX = "lhk_"
 # Shorter values would blank out ordinary words; settings refuse shorter keys at the start.
 SECRET_LENGTH_MIN = 6
 
-_OWN_KEY = re.compile(rb"llmhive_[0-9A-Za-z]{8,}")
+_OWN_KEY = re.compile(rb"lhk_[0-9A-Za-z]{4,}")
 _IN_URL = re.compile(rb"(://)[^/\s\"'@]*@")
 _AFTER_SCHEME = re.compile(rb"(?i)(bearer|basic)(\s+)[^\s\"',\\]{6,}")
 

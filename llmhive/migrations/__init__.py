@@ -1,0 +1,1 @@
+"""The database's changes in order, run by `llmhive migrate`."""
