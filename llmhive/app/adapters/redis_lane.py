@@ -42,7 +42,7 @@ class LostLaneError(Exception):
 class Call:
     """A command under way; `orphaned` takes the reply when its caller has gone."""
 
-    words: tuple[Word, ...]
+    words: Any  # a tuple of Words; hiredis' stub knows tuples of one only
     future: asyncio.Future[Any]
     orphaned: Callable[[Any], None] | None = None
     sent_at: float | None = None
@@ -118,14 +118,15 @@ class RedisLane:
 
     def _take(self) -> list[bytes]:
         """Move what may be sent to what is sent; a call whose caller has gone is dropped."""
-        now, batch, waiting = self._loop.time(), [], self._waiting
+        now, waiting = self._loop.time(), self._waiting
+        batch: list[bytes] = []
         while waiting and len(self._sent) < self._room:
             call = waiting.popleft()
             if call.future.done():
                 continue
             call.sent_at = now
             self._sent.append(call)
-            batch.append(hiredis.pack_command(call.words)  # type: ignore[arg-type]  # its stub knows tuples of one)
+            batch.append(hiredis.pack_command(call.words))
         if batch and self._timer is None:
             self._timer = self._loop.call_at(now + self._deadline_s, self._look, LOOKS)
         return batch
