@@ -79,8 +79,9 @@ def keys_are_built_in_one_place(module: Module) -> Iterator[Finding]:
         return
     prose = docstrings(module.tree)
     for node in ast.walk(module.tree):
-        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
-        if is_text and str(node.value).startswith(KEY_PREFIX) and id(node) not in prose:
+        if not isinstance(node, ast.Constant) or id(node) in prose:
+            continue
+        if isinstance(node.value, str) and node.value.startswith(KEY_PREFIX):
             yield Finding(module.path, node.lineno, "a Redis key is built by its one function")
 
 

@@ -63,7 +63,10 @@ def read_mutant(path: Path) -> Mutant:
     if data["id"] != path.stem:
         raise MutantError(f"{path}: expected the id {path.stem!r}, got {data['id']!r}")
     return Mutant(
-        *(data[name] for name in TEXTS),
+        id=data["id"],
+        group=data["group"],
+        breaks=data["breaks"],
+        source=data["source"],
         needs=tuple(data.get("needs", ())),
         edits=tuple(Edit(**edit) for edit in edits),
     )

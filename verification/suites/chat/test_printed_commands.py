@@ -1,0 +1,58 @@
+"""The three commands of the checklist, exactly as printed, with origin and key put in."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import subprocess
+
+import pytest
+
+from verification.contract import promises
+from verification.contract.commands import PRINTED_COMMANDS
+from verification.harness import capabilities as can
+from verification.harness.claims import claim
+from verification.harness.target import Target
+
+CURL_S_MAX = 20
+
+
+def run_printed(command: str, target: Target, key: str) -> tuple[int, str]:
+    """Run one printed command with `curl`; gives the status and the body."""
+    line = command.replace("https://your-domain.com", target.base_url).replace("$API_KEY", key)
+    words = [*shlex.split(line.replace("\\\n", " ")), "-s", "-w", "\n%{http_code}"]
+    run = subprocess.run(words, capture_output=True, text=True, check=False, timeout=CURL_S_MAX)
+    body, _, status = run.stdout.rpartition("\n")
+    return int(status or 0), body
+
+
+@pytest.fixture(autouse=True)
+def curl() -> str:
+    """The `curl` of this machine; without it the commands as printed cannot be run."""
+    return shutil.which("curl") or pytest.skip("unverified: curl is not on PATH")
+
+
+@claim("postdeploy.health.as-printed", proves=[promises.PRINTED_HEALTH])
+def test_the_printed_health_command_answers_with_a_known_status(target: Target) -> None:
+    status, body = run_printed(PRINTED_COMMANDS["health"], target, key="")
+
+    assert (status, json.loads(body)["status"]) == (200, "ok")
+
+
+@claim("postdeploy.metrics.as-printed", proves=[promises.PRINTED_METRICS])
+def test_the_printed_metrics_command_answers_with_metrics(target: Target) -> None:
+    status, body = run_printed(PRINTED_COMMANDS["metrics"], target, key="")
+
+    assert status == 200
+    assert "# TYPE llmhive_http_requests_total counter" in body
+
+
+@claim("postdeploy.chat.as-printed", proves=[promises.PRINTED_CHAT], needs=[can.USERS])
+def test_the_printed_chat_command_answers_with_a_reply(target: Target) -> None:
+    user = target.new_user()
+
+    status, body = run_printed(PRINTED_COMMANDS["chat"], target, user.key)
+
+    assert status == 200
+    assert "Hello, test" in json.loads(body)["reply"]
