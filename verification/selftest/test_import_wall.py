@@ -13,10 +13,13 @@ ROOT = Path(__file__).parents[2]
 PLANTED = {
     "suite-imports-service": ("verification/harness/planted.py", "import llmhive.app.errors\n"),
     "service-imports-suite": ("llmhive/app/planted.py", "import verification.history\n"),
-    "feature-imports-feature": ("llmhive/app/limits/planted.py", "import llmhive.app.breakers\n"),
+    "feature-imports-feature": (
+        "llmhive/app/accounts/planted.py",
+        "import llmhive.app.breakers.model\n",
+    ),
     "adapter-imports-a-service": (
         "llmhive/app/adapters/planted.py",
-        "import llmhive.app.limits.service\n",
+        "import llmhive.app.breakers.service\n",
     ),
     "contract-imports-harness": (
         "verification/contract/planted.py",
