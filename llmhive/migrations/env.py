@@ -1,4 +1,4 @@
-"""How Alembic runs here: on the one connection that it is given, in that connection's transaction."""
+"""How Alembic runs here: on the one connection it is given, in its transaction."""
 
 from __future__ import annotations
 

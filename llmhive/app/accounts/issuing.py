@@ -6,7 +6,7 @@ May not import adapters.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llmhive.app.accounts.model import KeyRecord, Scope, key_hash, new_key, new_key_id
 from llmhive.app.accounts.ports import KeyBook, NewKey
@@ -20,7 +20,7 @@ USER_ID_LENGTH_MAX = 255
 class IssuedKey:
     """A new key with its secret, and how its user stands now."""
 
-    key: str
+    key: str = field(repr=False)
     record: KeyRecord
 
 
