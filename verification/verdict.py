@@ -70,8 +70,9 @@ class Verdict:
 
     def __str__(self) -> str:
         counted = ", ".join(f"{count} {name}" for name, count in self.counts.items())
-        lines = [f"{self.word}: {self.claim}" + (f" ({counted})" if counted else "")]
-        lines += [f"  first: {self.first}"] if self.first else []
+        because = f": {self.first}" if self.valid is None and self.first else ""
+        lines = [f"{self.word}: {self.claim}{f' ({counted})' if counted else ''}{because}"]
+        lines += [f"  first: {self.first}"] if self.first and not because else []
         lines += [f"  worst: {self.worst}"] if self.worst and self.worst != self.first else []
         return "\n".join([*lines, *_shown(self.witness)])
 

@@ -1,0 +1,175 @@
+"""What the controller of a verification does, and what each of xdist's workers tells it.
+
+The controller chooses the stack once, gathers what became of the claims, and at the end
+judges, writes the reports and sets the exit code: 0 pass, 1 fail, 2 unknown; pytest's own
+codes for what could not run stay as they are.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from verification.contract import checklist
+from verification.harness import conclusion, target_file
+from verification.harness.claim_results import ClaimResults
+from verification.harness.claim_verdict import ClaimVerdict
+from verification.harness.conclusion import Conclusion
+from verification.harness.readiness import (
+    Declarations,
+    ReadinessFileError,
+    RunVerdict,
+    read_declarations,
+)
+from verification.harness.run_options import RUN, WORKER_INPUT, Run
+from verification.harness.stack import choice, remote
+from verification.harness.stack.model import StackError
+from verification.harness.stack.programs import ROOT
+
+RESULTS: Final = pytest.StashKey[ClaimResults]()
+# In a worker's output: what it knows of the claims, those it did not run included.
+KNOWN: Final = "llmhive_claims"
+# Nothing could be run: no stack, no target file, no declarations that can be read.
+COULD_NOT_RUN: Final = 3
+# Codes that say that pytest itself could not run, or had nothing to run.
+KEPT: Final = frozenset(
+    {
+        pytest.ExitCode.INTERNAL_ERROR,
+        pytest.ExitCode.USAGE_ERROR,
+        pytest.ExitCode.NO_TESTS_COLLECTED,
+    }
+)
+
+
+class Worker:
+    """One of xdist's workers: at its end it says which claims it knows."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config: Any = config
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Tell the controller of the claims that this worker collected."""
+        self._config.workeroutput[KNOWN] = self._config.stash[RESULTS].to_json()
+
+
+class Controller:
+    """The process that judges; without xdist it also runs the claims."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._run: Run = config.stash[RUN]
+        self._results: ClaimResults = config.stash[RESULTS]
+        self._others_failed = 0
+        self._uncollected: list[str] = []
+        self._conclusion: Conclusion | None = None
+        self._declared = Declarations()
+        self._aim: dict[str, Any] = {"kind": "local"}
+        shutil.rmtree(self._run.reports, ignore_errors=True)
+        if not config.option.collectonly:
+            self._run.reports.mkdir(parents=True)
+        self._keep_configurations_together()
+
+    def _keep_configurations_together(self) -> None:
+        option = self._config.option
+        if self._run.keep:
+            # A kept stack belongs to one process, which holds it and asks on its terminal.
+            option.dist, option.tx, self._run.workers = "no", [], 1
+        elif getattr(option, "dist", "no") in {"load", "loadgroup"}:
+            # One by one, each worker would start every stack; ours is the order of units.
+            option.dist, option.loadscopereorder = "loadgroup", False
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        """Read the declarations and choose the stack; without them nothing can be run."""
+        self._run.seed = self._config.getoption("randomly_seed", None)
+        if self._config.option.collectonly:
+            return
+        try:
+            self._declared = read_declarations(ROOT / "readiness.toml", checklist.items())
+            if self._run.target:
+                self._look(Path(self._run.target))
+            else:
+                chosen = choice.settle(self._run.stack)
+                self._run.stack, self._run.versions = chosen.kind, chosen.versions
+                self._config.option.stack = chosen.kind
+        except (StackError, ReadinessFileError, target_file.TargetFileError) as error:
+            pytest.exit(f"could not run: {error}", returncode=COULD_NOT_RUN)
+
+    def _look(self, file: Path) -> None:
+        named = target_file.read(file)
+        sighting = remote.look(named)
+        if sighting.seen is remote.Seen.OTHER_INSTANCE:
+            raise StackError(f"{named.base_url}: {sighting.says}")
+        self._aim = {
+            "kind": "remote",
+            "base_url": named.base_url,
+            "environment": named.environment,
+            "instance": named.instance,
+            "seen": sighting.seen.value,
+        }
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Give a worker what was settled for the whole run."""
+        node.workerinput[WORKER_INPUT] = self._run.for_workers()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Hear from a worker that ends which claims there are."""
+        if known := getattr(node, "workeroutput", {}).get(KNOWN):
+            self._results.learn(known)
+
+    def pytest_report_header(self) -> str:
+        """Which stack is judged, with versions."""
+        versions = ", ".join(f"{name} {value}" for name, value in self._run.versions.items())
+        aim = f" {self._run.target}" if self._run.target else ""
+        return f"stack: {self._run.stack}{aim}" + (f" ({versions})" if versions else "")
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A file of claims that cannot be read leaves the run unknown."""
+        if report.failed:
+            self._uncollected.append(report.nodeid)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Gather what a report says of a claim; stop at the first false one when asked to."""
+        said = self._results.hear(report)
+        if said is None and report.failed and not self._results.knows(report.nodeid):
+            self._others_failed += 1
+        if said is ClaimVerdict.FALSE and self._run.until_false:
+            for name in ("session", "dsession"):
+                if session := self._config.pluginmanager.get_plugin(name):
+                    session.shouldstop = "a claim is false, and --until-false was given"
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Judge, write the reports, set the exit code."""
+        if exitstatus in KEPT or self._config.option.collectonly or not len(self._results):
+            return
+        if missing := sorted(set(self._run.claims) - self._results.ids()):
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+            self._uncollected += [f"no claim is called {name}" for name in missing]
+            return
+        self._conclusion = conclusion.conclude(
+            self._run,
+            self._results.results(),
+            self._declared,
+            aim=self._aim,
+            uncollected=self._uncollected,
+        )
+        code = self._conclusion.verdict.exit_code
+        session.exitstatus = RunVerdict.FAIL.exit_code if self._others_failed else code
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_terminal_summary(self, terminalreporter: Any) -> Generator[None, None, None]:
+        """Say, last of all, what was not verified and how to see each false claim again."""
+        yield
+        for line in self._uncollected:
+            terminalreporter.write_line(f"not collected: {line}", red=True)
+        if self._conclusion is not None:
+            self._conclusion.say(terminalreporter)
