@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from llmhive.app.adapters.redis_keys import circuit_key
 from llmhive.app.adapters.redis_link import LuaScript, RedisLink
 from llmhive.app.breakers.model import BreakerConfig, CircuitRecord, CircuitState, Forced
 from llmhive.app.breakers.ports import CircuitStoreError
@@ -21,12 +22,6 @@ from llmhive.app.clock import Clock
 from llmhive.app.errors import CapacityError, DependencyError
 
 PROBE_PREFIX = "probe:"
-
-
-def circuit_key(name: str) -> str:
-    """Name the HASH of the breaker `name`, which comes from configuration."""
-    return f"llmhive:circuit:{name}"
-
 
 # KEYS[1] the breaker; ARGV[1] the verb, then the verb's own arguments; gives {now, fields}.
 SCRIPT = LuaScript(
