@@ -31,7 +31,7 @@ class Bounds:
     """Kind of fault -> formula over L and N, one of FORMULAS."""
     wrongly_refused_after_clock_step_windows: float
 
-    def extra(self, fault: str, *, limit: int, workers: int) -> int:
+    def above_limit(self, fault: str, *, limit: int, workers: int) -> int:
         """How many requests above the limit one fault of that kind may let through."""
         formula = self.extra_admitted[fault]
         if formula == "L":
