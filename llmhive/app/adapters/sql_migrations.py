@@ -6,23 +6,14 @@ that is ahead is fine: the previous version works on it while a change rolls out
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from sqlalchemy import exc, inspect, text
 from sqlalchemy.engine import Connection
 
-import llmhive
 from llmhive.app.adapters.sql_database import engine_for, translated
+from llmhive.migrations import FOLDER, newest
 
-MIGRATIONS = Path(llmhive.__file__).parent / "migrations"
 # Waiting for somebody else's migration: they take milliseconds on SQLite, seconds elsewhere.
 LOCK_WAIT_S = 30.0
-
-
-def newest() -> str:
-    """The revision that this version of the service needs; files begin with it."""
-    files = (MIGRATIONS / "versions").glob("[0-9]*.py")
-    return max((file.name.partition("_")[0] for file in files), default="")
 
 
 def current(connection: Connection) -> str:
@@ -50,7 +41,7 @@ def migrate(url: str) -> tuple[str, str]:
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     engine = engine_for(url, busy_timeout_s=LOCK_WAIT_S)
     try:
         with translated(), engine.begin() as connection:

@@ -13,10 +13,9 @@ from fastapi.responses import JSONResponse
 
 from llmhive.app.errors import CapacityError
 from llmhive.app.telemetry.health import HealthBoard, Status
+from llmhive.app.telemetry.request_record import record_of
 
 router = APIRouter(prefix="/api/health", tags=["health"])
-# Balancers ask by either.
-METHODS = ["GET", "HEAD"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,8 @@ def _board(request: Request) -> HealthBoard:
     return board
 
 
-@router.api_route("", methods=METHODS, summary="How the service and its components stand")
+@router.head("", include_in_schema=False)  # balancers ask by either
+@router.get("", summary="How the service and its components stand")
 async def health(request: Request) -> Response:
     """Tell status, components with state and age of the last real check, and what this is."""
     board, facts = _board(request), request.app.state.facts
@@ -53,20 +53,21 @@ async def health(request: Request) -> Response:
             for name, component in sorted(components.items())
         },
     }
-    return JSONResponse(told, 503 if status is Status.UNAVAILABLE else 200, headers=_later(status))
+    if status is not Status.UNAVAILABLE:
+        return JSONResponse(told)
+    record_of(request.scope).error_code = "unavailable"
+    return JSONResponse(told, 503, headers={"Retry-After": "1"})
 
 
-def _later(status: Status) -> dict[str, str]:
-    return {"Retry-After": "1"} if status is Status.UNAVAILABLE else {}
-
-
-@router.api_route("/live", methods=METHODS, summary="Whether this process runs")
+@router.head("/live", include_in_schema=False)
+@router.get("/live", summary="Whether this process runs")
 async def live() -> dict[str, str]:
     """Depend on nothing."""
     return {"status": "live"}
 
 
-@router.api_route("/ready", methods=METHODS, summary="Whether requests should be sent here")
+@router.head("/ready", include_in_schema=False)
+@router.get("/ready", summary="Whether requests should be sent here")
 async def ready(request: Request) -> dict[str, str]:
     """Need a migrated and writable database and a provider, and no SIGTERM so far."""
     board = _board(request)

@@ -54,18 +54,16 @@ class Component:
 class HealthBoard:
     """The last word of every check of this worker."""
 
-    def __init__(self, *, clock: Clock, believed_for_s: float) -> None:
-        """Takes: how long a check is believed that no later one has replaced."""
+    def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
-        self._believed_for_s = believed_for_s
-        self._seen: dict[str, tuple[str, float]] = {}
+        self._seen: dict[str, tuple[str, float, float]] = {}
         self._sources: list[Callable[[], Iterable[tuple[str, Component]]]] = []
         self.is_draining = False
         self.has_provider = False
 
-    def saw(self, name: str, state: str) -> None:
-        """Note the outcome of a real check, just now."""
-        self._seen[name] = (state, self._clock.monotonic())
+    def saw(self, name: str, state: str, *, believed_for_s: float) -> None:
+        """Note the outcome of a real check, just now, and how long it is believed."""
+        self._seen[name] = (state, self._clock.monotonic(), believed_for_s)
 
     def add_source(self, source: Callable[[], Iterable[tuple[str, Component]]]) -> None:
         """Have components told by somebody who always knows, such as the breakers."""
@@ -75,10 +73,9 @@ class HealthBoard:
         """Every component by its name."""
         now = self._clock.monotonic()
         found = {}
-        for name, (state, at) in self._seen.items():
+        for name, (state, at, believed_for_s) in self._seen.items():
             age_s = max(0.0, now - at)
-            is_believed = age_s <= self._believed_for_s
-            found[name] = Component(state if is_believed else State.UNKNOWN, age_s)
+            found[name] = Component(state if age_s <= believed_for_s else State.UNKNOWN, age_s)
         for source in self._sources:
             found.update(source())
         return found

@@ -159,6 +159,12 @@ def event(event_name: str, /, *, level: str = "info", **fields: Any) -> None:
         _State.sink(_line(event_name, level, fields))
 
 
+def announcement(event_name: str, /, **fields: Any) -> None:
+    """Write one line whatever the level: whoever started this process waits for it."""
+    if _State.sink is not None:
+        _State.sink(_line(event_name, "info", fields))
+
+
 def failure(event_name: str, error: BaseException, /, **fields: Any) -> None:
     """Write an error with its traceback as one line.
 

@@ -95,7 +95,7 @@ class ExchangeMiddleware:
         self._cors = cors
         self._board = board
         self._clock = clock
-        self._fixed = (*SECURITY_HEADERS, (b"x-served-by", served_by.encode("ascii", "replace")))
+        self.fixed = (*SECURITY_HEADERS, (b"x-served-by", served_by.encode("ascii", "replace")))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; anything but HTTP is refused by the server before."""
@@ -142,7 +142,7 @@ class ExchangeMiddleware:
         )
 
     def _added(self, scope: Scope, record: RequestRecord) -> RawHeaders:
-        added = [*self._fixed, (b"x-request-id", record.request_id.encode())]
+        added = [*self.fixed, (b"x-request-id", record.request_id.encode())]
         added += self._cors.headers(scope)
         if self._board.is_draining:
             added.append((b"connection", b"close"))

@@ -1,0 +1,95 @@
+"""uvicorn's protocol with two gaps closed: its own refusals, and requests that never begin.
+
+What cannot be parsed is answered like every other error, with every header; headers are
+bounded, and a connection that sends no whole head is closed in the end.
+Source: RFC 9112 section 3; RFC 6585 section 5 for 431.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final, Protocol
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+# Twice what Node and nginx allow by default (16 and 32 kB): no honest request comes near it.
+HEAD_BYTES_MAX: Final = 65_536
+# A head is one packet or a few; who takes half a minute for it is slow on purpose.
+HEAD_S: Final = 30.0
+REASONS: Final = {400: b"Bad Request", 431: b"Request Header Fields Too Large"}
+
+
+class Refusals(Protocol):
+    """Who words the answer to a request that is none; set once per worker."""
+
+    def answer(self, status: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        """Give headers and body, and count and log the refusal."""
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    refusals: Refusals
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._head_bytes = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Begin to wait for the first head."""
+        super().connection_made(transport)
+        self._head_timer = self.loop.call_later(HEAD_S, self._give_up)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End waiting."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        """Count the bytes of a new head."""
+        super().on_message_begin()
+        self._head_bytes = 0
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_S, self._give_up)
+
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the target."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        self._count(len(name) + len(value))
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Serve the request."""
+        self._stop_timer()
+        super().on_headers_complete()
+
+    def _count(self, count: int) -> None:
+        self._head_bytes += count
+        if self._head_bytes > HEAD_BYTES_MAX:
+            raise ValueError("the head is too large")
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _give_up(self) -> None:
+        self._head_timer = None
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request; behind an answer that has begun there is only the end."""
+        del msg  # uvicorn's wording
+        if self.cycle is None or self.cycle.response_complete:
+            status = 431 if self._head_bytes > HEAD_BYTES_MAX else 400
+            headers, body = self.refusals.answer(status)
+            lines = [b"HTTP/1.1 %d %s" % (status, REASONS[status])]
+            lines += [b"%s: %s" % each for each in (*self.server_state.default_headers, *headers)]
+            self.transport.write(b"\r\n".join([*lines, b"", b""]) + body)
+        self.transport.close()

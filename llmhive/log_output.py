@@ -1,0 +1,46 @@
+"""Where a process of the service writes its log lines: stdout, masked, from a queue.
+
+Used by the supervisor and the workers alike.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from llmhive.app.safety.masking import Masker
+from llmhive.app.settings import Settings
+from llmhive.app.telemetry import foreign_logs, log
+
+SALT_FILE = "log-salt"
+SALT_BYTES = 32
+
+
+def start_logging(
+    settings: Settings, name: str, *, on_drop: Callable[[int], None] | None = None
+) -> log.LineWriter:
+    """Send every event of this process to stdout from now on, masked."""
+    lines = log.LineWriter(sys.stdout.fileno(), on_drop=on_drop)
+    log.start(
+        lines,
+        level=settings.log_level,
+        worker=name,
+        salt=_salt_of(settings.llmhive_data_dir),
+        mask=Masker(settings.secrets).bytes,
+    )
+    foreign_logs.route_here(settings.log_level)
+    return lines
+
+
+def _salt_of(folder: Path) -> bytes:
+    """The salt of this folder's user hashes; made at the first start, readable by us alone."""
+    file = folder / SALT_FILE
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return file.read_bytes()[:SALT_BYTES]
+    with os.fdopen(descriptor, "wb") as made:
+        made.write(os.urandom(SALT_BYTES))
+    return file.read_bytes()
