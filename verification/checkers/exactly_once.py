@@ -10,8 +10,8 @@ its effect may stand under the other event's name. Rows never go away.
 
 Could be fooled by deliveries outside the history, and by a ledger of another user.
 
-Operations: f "deliver", value: `event`, `status`, `kind` (the event's type), `invoice` (or
-None); outcome ok: acknowledged, fail: certainly not taken, info: anything else. f "ledger",
+Operations: f "deliver", value: `event`, `user`, `status`, `kind` (the event's type), `invoice`
+(or None); outcome ok: acknowledged, fail: certainly not taken, info: anything else. f "ledger",
 value: `user`, `entries` (rows with `event`, `invoice`, `kind`); outcome ok when it was read.
 Source: DESIGN 3.6; chaos and load reference D.6.
 """
@@ -39,13 +39,11 @@ class _Breach:
 class AppliedExactlyOnce:
     """The effect of each of these events (of all delivered ones, when none is named) happens once.
 
-    Takes: `unknown_customer`, true when the events belong to nobody the service knows, so that
-    not a single row may appear.
+    An event whose delivery names its `user` must stand in that user's ledger and in no other.
     """
 
-    def __init__(self, *event_ids: str, unknown_customer: bool = False) -> None:
+    def __init__(self, *event_ids: str) -> None:
         self.event_ids = event_ids
-        self.unknown_customer = unknown_customer
 
     @property
     def claim(self) -> str:
@@ -82,20 +80,24 @@ class AppliedExactlyOnce:
         self, event: str, deliveries: Sequence[Operation], reads: Sequence[Operation]
     ) -> Iterator[_Breach]:
         own = [one for one in deliveries if one.value.get("event") == event]
+        owners = {str(one.value["user"]) for one in own if one.value.get("user") is not None}
+        is_alone = len({read.value.get("user") for read in reads}) <= 1
         for read in reads:
             rows = [row for row in _rows(read) if row.get("event") == event]
-            taken = [
-                one
-                for one in own
-                if one.outcome is not Outcome.FAIL and one.started_s <= read.finished_s
-            ]
+            is_taken = any(
+                one.outcome is not Outcome.FAIL and one.started_s <= read.finished_s for one in own
+            )
+            is_theirs = str(read.value.get("user")) in owners if owners else is_alone
             if len(rows) > 1:
                 text = f"{event} stands {len(rows)} times in the ledger, expected once"
-                yield _Breach(text, (*taken, read))
-            elif rows and (not taken or self.unknown_customer):
+                yield _Breach(text, (*own, read))
+            elif rows and not is_taken:
                 text = f"{event} stands in the ledger, though no delivery of it can have been taken"
                 yield _Breach(text, (*own, read))
-            elif not rows and not self.unknown_customer:
+            elif rows and owners and not is_theirs:
+                text = f"{event} stands in the ledger of {read.value.get('user')}, who is another"
+                yield _Breach(text, (*own, read))
+            elif not rows and is_theirs:
                 yield from self._missing(event, own, deliveries, read)
 
     def _missing(
