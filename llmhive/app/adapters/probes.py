@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -34,6 +36,7 @@ PROVIDER_INTERVALS: Final = 5
 # A check that has not come back after two more intervals and the slowest check hangs.
 BELIEVED_INTERVALS: Final = 2
 SLOWEST_S: Final = 3.0
+REDIS_TRIES: Final = 2
 
 
 class Commands(Protocol):
@@ -90,11 +93,12 @@ def _write(connection: Connection) -> None:
 
 
 async def _redis(link: Commands) -> State:
-    try:
-        await link.command("PING")
-    except LLMHiveError:
-        return State.DOWN
-    return State.UP
+    """Whether Redis answers within the deadline; one late answer is no outage."""
+    for _ in range(REDIS_TRIES):
+        with suppress(LLMHiveError):
+            await link.command("PING")
+            return State.UP
+    return State.DOWN
 
 
 async def _reachable(address: tuple[str, int]) -> State:
@@ -114,6 +118,14 @@ def address_of(url: str) -> tuple[str, int]:
     return parts.hostname or "", parts.port or {"https": 443, "http": 80}.get(parts.scheme, 443)
 
 
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Whether a provider could be reached, and when that was seen."""
+
+    state: State
+    at_s: float
+
+
 class Probes:
     """Every background check of one worker."""
 
@@ -122,7 +134,7 @@ class Probes:
         self._interval_s = interval_s
         self._clock = clock
         self._checks: dict[str, tuple[Callable[[], Awaitable[State]], float]] = {}
-        self.reachable: dict[str, State] = {}
+        self.reached: dict[str, Reached] = {}
 
     def watch_database(self, probe: Callable[[], Awaitable[State]]) -> None:
         """Check the database."""
@@ -133,13 +145,18 @@ class Probes:
         self._checks["redis"] = (partial(_redis, link), self._interval_s)
 
     def watch_provider(self, name: str, url: str) -> None:
-        """Check that a provider can be reached; see `reachable`."""
+        """Check that a provider can be reached; see `reached`."""
         check = partial(self._reach, name, address_of(url))
         self._checks[f"provider:{name}"] = (check, self._interval_s * PROVIDER_INTERVALS)
 
     async def _reach(self, name: str, address: tuple[str, int]) -> State:
-        self.reachable[name] = await _reachable(address)
-        return self.reachable[name]
+        state = await _reachable(address)
+        self.reached[name] = Reached(state, self._clock.monotonic())
+        return state
+
+    def age_s(self, provider: str) -> float:
+        """How long ago a provider was last looked for."""
+        return self._clock.monotonic() - self.reached[provider].at_s
 
     async def once(self) -> None:
         """Make every check once, all at the same time."""

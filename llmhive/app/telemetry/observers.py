@@ -31,6 +31,27 @@ class BreakerMetrics:
         metrics.child(metrics.CIRCUIT_CALLS, name, str(outcome)).inc()
 
 
+class CountedAdmission(Protocol):
+    """The limiter's decision."""
+
+    @property
+    def refused_by(self) -> str | None:
+        """Which limit said no."""
+
+
+class LimitMetrics:
+    """Watches the limits."""
+
+    def decided(self, admission: CountedAdmission, *, is_local: bool) -> None:
+        """A request was admitted or refused; `is_local`: by this worker alone."""
+        source = "local" if is_local else "shared"
+        if admission.refused_by is None:
+            metrics.child(metrics.RATELIMIT_DECISIONS, "allowed", source).inc()
+        else:
+            metrics.child(metrics.RATELIMIT_DECISIONS, "refused", source).inc()
+            metrics.child(metrics.RATELIMIT_BLOCKS, str(admission.refused_by)).inc()
+
+
 class RedisMetrics:
     """Watches the link to Redis."""
 
