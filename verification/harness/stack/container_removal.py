@@ -14,7 +14,9 @@ LABEL: Final = "llmhive.verify.worker"
 def remove(label: str) -> int:
     """Remove every container with that label, running or not; how many there were."""
     daemon = docker.from_env()
-    found = daemon.containers.list(all=True, filters={"label": f"{LABEL}={label}"})
+    found = daemon.containers.list(
+        all=True, filters={"label": f"{LABEL}={label}"}, ignore_removed=True
+    )
     for container in found:
         try:
             container.remove(force=True, v=True)

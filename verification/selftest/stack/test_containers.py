@@ -55,7 +55,9 @@ def containers(daemon: docker.DockerClient) -> Iterator[Containers]:
 
 def labelled(daemon: docker.DockerClient, label: str) -> list[object]:
     """The containers with that label."""
-    return list(daemon.containers.list(all=True, filters={"label": f"{LABEL}={label}"}))
+    return list(
+        daemon.containers.list(all=True, filters={"label": f"{LABEL}={label}"}, ignore_removed=True)
+    )
 
 
 def test_both_servers_come_up_and_go(
