@@ -10,8 +10,7 @@ Source: DESIGN.md, section 3.2; stripe-redis-breakers-providers.md, section 3.3.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from llmhive.app.adapters.redis_keys import in_flight_key, window_key
@@ -47,7 +46,7 @@ if now - now % W ~= start then return {now, -1} end
 local index = math.floor((now - start) * 60 / W)
 local names = {['r' .. ARGV[1] .. ':'] = 1, ['t' .. ARGV[1] .. ':'] = 2}
 local width = #ARGV[1] + 2
-local sums, buckets = {0, 0}, {{}, {}}
+local sums, buckets, oldest = {0, 0}, {{}, {}}, {120, 120}
 
 -- Buckets are numbered from the start of the previous window: 0 to 59, 60 to 119.
 local function count(key, first, shift)
@@ -59,19 +58,23 @@ local function count(key, first, shift)
       local value = tonumber(fields[i + 1])
       sums[kind] = sums[kind] + value
       buckets[kind][bucket + shift] = value
+      if value > 0 then oldest[kind] = math.min(oldest[kind], bucket + shift) end
     end
   end
 end
 count(KEYS[2], index, 0)
 count(KEYS[1], 0, 60)
 
--- How long until at least `excess` have left; a bucket leaves when all of it is older than W.
+-- How long until a bucket leaves: all of it is older than W then.
+local function leaves(bucket)
+  if bucket == 120 then return W end
+  return math.ceil(start + (bucket + 1) * W / 60) - now
+end
+-- How long until at least `excess` have left.
 local function wait(kind, excess)
-  for bucket = index, 119 do
+  for bucket = oldest[kind], 119 do
     excess = excess - (buckets[kind][bucket] or 0)
-    if excess <= 0 and buckets[kind][bucket] then
-      return math.ceil(start + (bucket + 1) * W / 60) - now
-    end
+    if excess <= 0 then return leaves(bucket) end
   end
   return W
 end
@@ -79,28 +82,30 @@ end
 local cost, lease = tonumber(ARGV[6]), tonumber(ARGV[8])
 local verdict, longest = 0, 0
 -- Leases that end later than any given now are of a clock that stepped back.
-if redis.call('ZCOUNT', KEYS[3], '(' .. ms(now), ms(now + 2 * lease)) >= tonumber(ARGV[5]) then
-  verdict, longest = 3, 1000
-end
+local live = redis.call('ZCOUNT', KEYS[3], '(' .. ms(now), ms(now + 2 * lease))
+if live >= tonumber(ARGV[5]) then verdict, longest = 3, 1000 end
 local excess = sums[2] + cost - tonumber(ARGV[4])
 if excess > 0 then verdict, longest = 2, math.max(longest, wait(2, excess)) end
 excess = sums[1] + 1 - tonumber(ARGV[3])
 if excess > 0 then verdict, longest = 1, math.max(longest, wait(1, excess)) end
 
 if verdict == 0 then
-  local mine = 60 + index
   sums = {sums[1] + 1, sums[2] + cost}
-  buckets[1][mine] = (buckets[1][mine] or 0) + 1
-  buckets[2][mine] = (buckets[2][mine] or 0) + cost
+  oldest[1] = math.min(oldest[1], 60 + index)
   redis.call('HINCRBY', KEYS[1], 'r' .. ARGV[1] .. ':' .. index, 1)
-  if cost > 0 then redis.call('HINCRBY', KEYS[1], 't' .. ARGV[1] .. ':' .. index, cost) end
+  if cost > 0 then
+    oldest[2] = math.min(oldest[2], 60 + index)
+    redis.call('HINCRBY', KEYS[1], 't' .. ARGV[1] .. ':' .. index, cost)
+  end
   redis.call('PEXPIREAT', KEYS[1], ms(start + 2 * W))
-  redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', ms(now))
-  redis.call('ZREMRANGEBYSCORE', KEYS[3], '(' .. ms(now + 2 * lease), '+inf')
+  if redis.call('ZCARD', KEYS[3]) > live then
+    redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', ms(now))
+    redis.call('ZREMRANGEBYSCORE', KEYS[3], '(' .. ms(now + 2 * lease), '+inf')
+  end
   redis.call('ZADD', KEYS[3], ms(now + lease), ARGV[7])
   redis.call('PEXPIRE', KEYS[3], ms(2 * lease))
 end
-return {now, verdict, sums[1], sums[2], longest, wait(1, 1), wait(2, 1), index}
+return {now, verdict, sums[1], sums[2], longest, leaves(oldest[1]), leaves(oldest[2]), index}
 """
 )
 
@@ -263,8 +268,13 @@ class RedisWindowStore:
         """Run a script over the window that the clock of Redis is in, and give its reply."""
         for _ in range(GUESSES):
             keys, args = asked(self._window_start())
-            with _translated():
+            try:
                 reply: list[int] = await self._link.script(script, keys, args, orphaned=orphaned)
+            except RedisBusyError as error:
+                busy = "Too many decisions wait for Redis."
+                raise CapacityError(busy, code="limiter_busy", retry_after_s=1) from error
+            except DependencyError as error:
+                raise WindowStoreError(definite=error.definite) from error
             self._ahead_ms = reply[0] - self._now_ms()
             if reply[1] != WRONG_WINDOW:
                 return reply
@@ -290,15 +300,3 @@ def _decision(reply: Sequence[int], window_ms: int) -> Decision:
         now - now % window_ms,
         bucket,
     )
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except RedisBusyError as error:
-        raise CapacityError(
-            "Too many decisions wait for Redis.", code="limiter_busy", retry_after_s=1
-        ) from error
-    except DependencyError as error:
-        raise WindowStoreError(definite=error.definite) from error

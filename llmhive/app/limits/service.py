@@ -111,7 +111,8 @@ class LimitService:
         """Charge what was used instead of what was reserved, and give the place back, once.
 
         Takes: tokens_used ≥ 0, or None to keep the reservation as it is.
-        A second call does nothing; a cancelled one goes on in the background.
+        A second call does nothing. The store is told in the background, so that Redis holds
+        up no answer; `flush` waits for it.
         """
         seat = self._seats.pop(admission.operation_id, None)
         if seat is None:
@@ -126,7 +127,8 @@ class LimitService:
         if seat.is_local:
             self._shadow.correct(demand.user, demand.operation_id, surplus=surplus, now_ms=now_ms)
             surplus = 0
-        await asyncio.shield(self._spawn(self._deliver(self._store, _settlement(seat, surplus))))
+        self._spawn(self._deliver(self._store, _settlement(seat, surplus)))
+        await _next_turn()
 
     async def renew_forever(self) -> None:
         """Prolong the leases of what is in flight, and deliver what could not be delivered."""
@@ -244,6 +246,19 @@ class LimitService:
 
     def _now_ms(self) -> int:
         return int(self._clock.monotonic() * 1000)
+
+
+async def _next_turn() -> None:
+    """Let what was spawned begin, so that it is sent before whatever its caller does next."""
+    loop = asyncio.get_running_loop()
+    turn = loop.create_future()
+    loop.call_soon(_resolve, turn)
+    await turn
+
+
+def _resolve(turn: asyncio.Future[None]) -> None:
+    if not turn.done():
+        turn.set_result(None)
 
 
 def _settlement(seat: _Seat, surplus: int) -> Settlement:

@@ -9,6 +9,8 @@ from llmhive.app.adapters.redis_lane import Word
 from llmhive.app.adapters.redis_link import LuaScript, RedisLink
 from llmhive.app.clock import Clock
 
+# What a store answers is tested here, not how soon.
+PATIENCE_S = 5.0
 CALL = "redis.call('TIME')"
 
 
@@ -19,7 +21,7 @@ class HandTimedLink(RedisLink):
     """
 
     def __init__(self, url: str, clock: Clock) -> None:
-        super().__init__(url)
+        super().__init__(url, deadline_s=PATIENCE_S)
         self.hour = clock
 
     async def script(

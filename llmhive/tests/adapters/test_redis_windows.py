@@ -28,7 +28,7 @@ from llmhive.app.limits.model import (
     Tier,
 )
 from llmhive.app.limits.ports import WindowStore, WindowStoreError
-from llmhive.tests.adapters.hand_timed_redis import HandTimedLink
+from llmhive.tests.adapters.hand_timed_redis import PATIENCE_S, HandTimedLink
 from llmhive.tests.fakes import FakeClock
 from llmhive.tests.redis_server import RedisServer
 
@@ -308,7 +308,7 @@ def test_redis_and_memory_agree_on_any_history(
 
 @pytest.fixture
 async def link(redis_server: RedisServer) -> AsyncIterator[RedisLink]:
-    link = RedisLink(redis_server.url)
+    link = RedisLink(redis_server.url, deadline_s=PATIENCE_S)
     await link.open()
     yield link
     await link.close()
@@ -326,7 +326,7 @@ def _store(link: RedisLink, config: LimitConfig = CONFIG) -> RedisWindowStore:
 async def test_many_at_once_over_several_workers_are_admitted_to_the_limit(
     redis_server: RedisServer, user: str
 ) -> None:
-    links = [RedisLink(redis_server.url) for _ in range(4)]
+    links = [RedisLink(redis_server.url, deadline_s=PATIENCE_S) for _ in range(4)]
     await asyncio.gather(*(each.open() for each in links))
     stores = [_store(each) for each in links]
 

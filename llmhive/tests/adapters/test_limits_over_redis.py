@@ -1,0 +1,147 @@
+"""The limiter of several workers over a real Redis that is hung, killed, restarted and emptied."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+
+from llmhive.app.adapters.redis_link import RedisLink
+from llmhive.app.adapters.redis_windows import RedisWindowStore
+from llmhive.app.clock import SystemClock
+from llmhive.app.limits.model import Admission, LimitConfig, Tier
+from llmhive.app.limits.service import LimitService
+from llmhive.tests.redis_server import RedisServer
+
+CLOCK = SystemClock()
+CONFIG = LimitConfig({"free": Tier(requests=20, tokens=10_000, in_flight=20)}, workers=2)
+
+
+class Fleet:
+    """Two workers with a link each, over a Redis of their own."""
+
+    def __init__(self, redis: RedisServer) -> None:
+        self.redis = redis
+        self.links = [RedisLink(redis.url) for _ in range(2)]
+        self.workers = [
+            LimitService(
+                CONFIG, clock=CLOCK, store=RedisWindowStore(link, CLOCK, CONFIG, prefix="test:")
+            )
+            for link in self.links
+        ]
+        self.user = uuid.uuid4().hex
+
+    async def ask(self, times: int, worker: int = 0, tokens: int = 1) -> list[Admission]:
+        """Ask so often at once, and settle what is admitted."""
+        service = self.workers[worker]
+        asked = [service.admit(self.user, "free", tokens=tokens) for _ in range(times)]
+        admissions = await asyncio.gather(*asked)
+        for admission in admissions:
+            await service.settle(admission, tokens_used=None)
+        return admissions
+
+    async def admitted(self, times: int, worker: int = 0) -> int:
+        """Ask so often, and count the admissions."""
+        return sum(each.allowed for each in await self.ask(times, worker))
+
+    async def until(self, *, is_up: bool) -> float:
+        """Wait until every link is up or down, and give how long that took, in seconds."""
+        started = time.monotonic()
+        while any(link.is_up is not is_up for link in self.links):
+            assert time.monotonic() < started + 5.0, "a link stays as it is"
+            await CLOCK.sleep(0.002)
+        return time.monotonic() - started
+
+
+@pytest.fixture
+async def fleet(own_redis: RedisServer) -> AsyncIterator[Fleet]:
+    fleet = Fleet(own_redis)
+    await asyncio.gather(*(link.open() for link in fleet.links))
+    yield fleet
+    for service, link in zip(fleet.workers, fleet.links, strict=True):
+        await service.flush()
+        await link.close()
+
+
+async def test_a_storm_over_both_workers_is_admitted_to_the_limit(fleet: Fleet) -> None:
+    counts = await asyncio.gather(*(fleet.admitted(100, worker) for worker in range(2)))
+
+    assert sum(counts) == 20
+
+
+async def test_an_outage_adds_the_shares_of_the_workers_at_most(fleet: Fleet) -> None:
+    before = await fleet.admitted(12)
+    fleet.redis.kill()
+    await fleet.until(is_up=False)
+    during = [await fleet.admitted(50, worker) for worker in range(2)]
+
+    assert (before, during) == (12, [0, 10])
+
+
+async def test_a_hung_redis_delays_no_decision_for_long(fleet: Fleet) -> None:
+    waits = []
+    with fleet.redis.frozen():
+        for _ in range(30):
+            started = time.monotonic()
+            (admission,) = await fleet.ask(1)
+            waits.append(time.monotonic() - started)
+
+    assert admission.degraded
+    assert sorted(waits)[20] < 0.01
+    assert max(waits) < 0.15
+
+
+async def test_decisions_are_shared_again_within_a_second_of_the_return(fleet: Fleet) -> None:
+    with fleet.redis.frozen():
+        await asyncio.gather(*(fleet.ask(3, worker) for worker in range(2)))
+        await fleet.until(is_up=False)
+
+    took_s = await fleet.until(is_up=True)
+    (admission,) = await fleet.ask(1)
+
+    assert took_s < 1.0
+    assert not admission.degraded
+
+
+async def test_what_both_admitted_alone_counts_for_both_afterwards(fleet: Fleet) -> None:
+    fleet.redis.kill()
+    await fleet.until(is_up=False)
+    alone = [await fleet.admitted(4, 0), await fleet.admitted(3, 1)]
+    fleet.redis.start()
+    await fleet.until(is_up=True)
+    for service in fleet.workers:
+        await service.flush()
+
+    (admission,) = await fleet.ask(1)
+
+    assert (alone, admission.remaining) == ([4, 3], 12)
+
+
+async def test_an_emptied_redis_adds_one_limit_at_most(fleet: Fleet) -> None:
+    before = await fleet.admitted(50)
+    await fleet.links[0].command("FLUSHALL")
+
+    assert (before, await fleet.admitted(50)) == (20, 20)
+
+
+async def test_a_caller_who_leaves_gives_back_tokens_and_place(fleet: Fleet) -> None:
+    service = fleet.workers[0]
+    await fleet.ask(1, tokens=0)
+    asked = [
+        asyncio.ensure_future(service.admit(fleet.user, "free", tokens=1000)) for _ in range(8)
+    ]
+    await asyncio.wait(asked, timeout=0)
+    for each in asked:
+        each.cancel()
+    await asyncio.wait(asked)
+
+    # The link answers in order, so after this reply those of the cancelled have come.
+    await fleet.links[0].command("PING")
+    await service.flush()
+
+    (admission,) = await fleet.ask(1, tokens=0)
+    assert admission.tokens_remaining == 10_000
+    assert await fleet.links[0].command("ZCARD", f"test:{fleet.user}:inflight") == 0
