@@ -153,7 +153,9 @@ class ExchangeMiddleware:
         status = CALLER_LEFT if record.caller_left else exchange.status or 500
         if not exchange.is_complete and not record.caller_left and not record.error_code:
             record.error_code = "internal_error"
-        code = record.error_code or (f"http_{status}" if status >= 400 else None)  # noqa: PLR2004
+        code = record.error_code
+        if code is None and status >= 400 and not record.caller_left:  # noqa: PLR2004
+            code = f"http_{status}"
         duration_s = self._clock.monotonic() - record.started_s
         method = scope["method"] if scope["method"] in METHODS else "other"
         metrics.child(metrics.HTTP_REQUESTS, record.route, method, str(status)).inc()
