@@ -221,7 +221,7 @@ class Supervisor:
         if code is None:
             return
         self.migration = None
-        if code:
+        if code and self._stop_by_s is None:
             self._give_up("the database could not be migrated\n")
 
     def _announce(self) -> None:

@@ -109,7 +109,7 @@ class OpensAfterFailures(_PathChecker):
 
     def _too_late(self, path: Witnesses) -> Iterator[_Breach]:
         for run in _sure_runs(path):
-            counted_s = max(one.finished_s for one in run) + self.numbers.news_s
+            counted_s = max(one.finished_s for one in run) + self.numbers.opening_news_s
             until_s = run[0].started_s + self.numbers.open_least_s
             for one in (*path.attempts, *path.reports):
                 is_closed = one.f == ATTEMPT or one.value.get("state") == CLOSED
@@ -267,25 +267,44 @@ class ClosesAfterSuccesses(_PathChecker):
         if opened is None:
             return
         from_s = opened.finished_s + self.numbers.news_s
-        probes = [one for one in path.attempts if one.started_s > from_s]
-        sure = probes[: self.numbers.successes]
-        is_sure = len(sure) == self.numbers.successes and all(
-            one.value.get("result") == SUCCESS and one.finished_s - one.started_s < SURELY_IN_TIME_S
-            for one in sure
-        )
-        if not is_sure:
-            return
-        known_s = max(one.finished_s for one in sure) + self.numbers.news_s
-        later_failures = [
-            one.started_s for one in path.possible_failures() if one.started_s > sure[0].started_s
-        ]
-        until_s = min(later_failures, default=float("inf"))
-        for report in path.reports:
-            is_open = report.value.get("state") != CLOSED
-            if is_open and report.started_s > known_s and report.finished_s < until_s:
-                text = f"reported {report.value.get('state')} after {len(sure)} successful probes"
-                yield _Breach(text, (*sure, report))
-                return
+        for run in self._sure_successes(path, from_s):
+            known_s = max(one.finished_s for one in run) + self.numbers.news_s
+            until_s = min(
+                (
+                    one.started_s
+                    for one in path.possible_failures()
+                    if one.started_s > from_s and one.effect_ends_s > run[0].started_s
+                ),
+                default=math.inf,
+            )
+            for report in path.reports:
+                is_told = known_s < report.started_s and report.finished_s < until_s
+                if is_told and report.value.get("state") != CLOSED:
+                    text = (
+                        f"reported {report.value.get('state')} after {len(run)} successful probes"
+                    )
+                    yield _Breach(text, (*run, report))
+                    return
+
+    def _sure_successes(self, path: Witnesses, from_s: float) -> Iterator[tuple[Operation, ...]]:
+        """As many successes as close it, one after the other, with no possible failure near."""
+        after = [one for one in path.attempts if one.started_s > from_s]
+        slack_s = self.numbers.slack_s
+        for index in range(len(after) - self.numbers.successes + 1):
+            run = tuple(after[index : index + self.numbers.successes])
+            is_sure = all(
+                one.value.get("result") == SUCCESS
+                and one.finished_s - one.started_s < SURELY_IN_TIME_S
+                for one in run
+            )
+            ends_s = max(one.finished_s for one in run)
+            is_alone = not any(
+                one.started_s <= ends_s + slack_s
+                and one.effect_ends_s >= run[0].started_s - slack_s
+                for one in path.possible_failures()
+            )
+            if is_sure and is_alone:
+                yield run
 
     def _missing(self, path: Witnesses) -> str:
         return "" if list(_closings(path)) else "no report says that it closed again"

@@ -56,6 +56,11 @@ class BreakerNumbers:
         return NOTICED_WITHIN_S + self.control_s
 
     @property
+    def opening_news_s(self) -> float:
+        """How long after the last counted failure attempts may start: a lone worker knows."""
+        return self.slack_s if self.workers == 1 else self.news_s
+
+    @property
     def open_least_s(self) -> float:
         """How long it stays open at least."""
         return self.open_s * (1 - breakers.OPEN_JITTER)
@@ -78,18 +83,21 @@ class Witnesses:
         return [one for one in self.attempts if one.value.get("result") in {SUCCESS, UNKNOWN}]
 
     def opened_earliest_s(self, report: Operation) -> float:
-        """The earliest moment at which the state of this report of open can have begun."""
+        """The earliest moment at which the state of this report of open can have begun.
+
+        Two reports can be told apart in time only when more lies between them than news takes,
+        for a worker says what was true before the news reached it. And whatever opened, opened
+        after enough failures had begun.
+        """
+        news_s = self.numbers.news_s
         before = [
-            one.started_s
+            one.started_s - news_s
             for one in self.reports
-            if one.value.get("state") != OPEN and one.finished_s <= report.started_s
+            if one.value.get("state") != OPEN and one.finished_s < report.started_s - news_s
         ]
-        # A worker may still say what was true before the news reached it.
-        if before:
-            return max(before) - self.numbers.news_s
-        failures = self.possible_failures()
-        least = self.numbers.min_failures
-        return failures[least - 1].started_s if len(failures) >= least else -math.inf
+        failures, least = self.possible_failures(), self.numbers.min_failures
+        before += [failures[least - 1].started_s] if len(failures) >= least else []
+        return max(before, default=-math.inf)
 
     def fresh_open_report(self) -> Operation | None:
         """The first report of open that cannot be old news of a breaker that has closed since.

@@ -108,7 +108,7 @@ class AppliedExactlyOnce:
         read: Operation,
     ) -> Iterator[_Breach]:
         acknowledged = [
-            one for one in own if one.outcome is Outcome.OK and one.finished_s <= read.started_s
+            one for one in own if one.outcome is Outcome.OK and one.finished_s < read.started_s
         ]
         if acknowledged and not _stands_for(event, acknowledged[0], deliveries, read):
             text = f"{event} was acknowledged before the ledger was read, and is not in it"
@@ -155,7 +155,7 @@ def _vanished(reads: Sequence[Operation]) -> Iterator[_Breach]:
         user = str(read.value.get("user"))
         now = {str(row.get("event")) for row in _rows(read)}
         for earlier in seen.get(user, []):
-            if earlier.finished_s > read.started_s:
+            if earlier.finished_s >= read.started_s:
                 continue
             gone = {str(row.get("event")) for row in _rows(earlier)} - now
             if gone:
@@ -171,4 +171,4 @@ def _is_settled(event: str, deliveries: Sequence[Operation], reads: Sequence[Ope
         for one in deliveries
         if one.value.get("event") == event and one.outcome is Outcome.OK
     ]
-    return bool(ends) and any(read.started_s >= min(ends) for read in reads)
+    return bool(ends) and any(read.started_s > min(ends) for read in reads)

@@ -121,7 +121,10 @@ def record_said(history: History, target: Target) -> int:
     """
     owners = {user.authorization: user.id for user in target.users}
     texts = [
-        (f"answer:{owners.get(_authorization(answer.request.headers), 'nobody')}", answer.text)
+        (
+            f"answer:{owners.get(_authorization(answer.request.headers), 'nobody')}",
+            f"{answer.headers.multi_items()}\n{answer.text}",
+        )
         for answer in list(target.answers)
     ]
     texts += [

@@ -40,7 +40,7 @@ class LostLaneError(Exception):
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """A command under way; `orphaned` takes the reply when its caller has gone."""
+    """A command under way; `orphaned` takes the reply when its caller was cancelled."""
 
     words: Any  # a tuple of Words; hiredis' stub knows tuples of one only
     future: asyncio.Future[Any]
@@ -76,6 +76,11 @@ class RedisLane:
     def has_room(self) -> bool:
         """Whether another command may be sent now."""
         return len(self._sent) < self._room
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether a reply is overdue and none has come in time since."""
+        return self._suspect_since is not None
 
     def wake(self) -> None:
         """Let the writer take what waits, at the end of this tick."""
@@ -149,7 +154,7 @@ class RedisLane:
             self._suspect_since = None
         if not call.future.done():
             call.future.set_result(reply)
-        elif call.orphaned is not None and not isinstance(reply, ResponseError):
+        elif call.orphaned and call.future.cancelled() and not isinstance(reply, ResponseError):
             call.orphaned(reply)
         if self._waiting:
             self._wake.set()

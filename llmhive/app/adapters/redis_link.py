@@ -87,7 +87,7 @@ class RedisObserver(Protocol):
         """A command or an attempt to connect failed."""
 
     def redis_moved(self, *, is_up: bool) -> None:
-        """The link went down or came back."""
+        """The link is up or down: said at the first attempt, and whenever it changes."""
 
 
 class Unobserved:
@@ -136,6 +136,7 @@ class RedisLink:
         self._lane: RedisLane | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._tried = asyncio.Event()
+        self._told: bool | None = None
         self._watchers: list[Callable[[bool], None]] = []
 
     async def open(self) -> bool:
@@ -181,7 +182,8 @@ class RedisLink:
         if keeper:
             keeper.cancel()
             await asyncio.gather(keeper, return_exceptions=True)
-        self._turn(is_up=False)
+        self.is_up = False
+        self._dismiss()
 
     async def _call(self, words: tuple[Word, ...], orphaned: Callable[[Any], None] | None) -> Any:
         if not self.is_up:
@@ -210,7 +212,7 @@ class RedisLink:
         """Tell a caller whose command could not even be sent within the deadline."""
         if call.sent_at is not None or call.future.done():
             return
-        if self._lane is None:
+        if self._lane is None or self._lane.is_suspect:
             call.future.set_exception(RedisAwayError(definite=True))
             return
         self._observer.redis_failed(RedisFailure.BUSY)
@@ -289,14 +291,19 @@ class RedisLink:
 
     def _turn(self, *, is_up: bool) -> None:
         if not is_up:
-            waiting = list(self._waiting)
-            self._waiting.clear()
-            for call in waiting:
-                if not call.future.done():
-                    call.future.set_exception(RedisAwayError(definite=True))
-        if is_up is self.is_up:
+            self._dismiss()
+        if is_up is self._told:
             return
-        self.is_up = is_up
+        is_first, self._told, self.is_up = self._told is None, is_up, is_up
         self._observer.redis_moved(is_up=is_up)
-        for watcher in self._watchers:
-            watcher(is_up)
+        if not (is_first and is_up):
+            for watcher in self._watchers:
+                watcher(is_up)
+
+    def _dismiss(self) -> None:
+        """Tell everybody whose command was not sent that it will not be."""
+        waiting = list(self._waiting)
+        self._waiting.clear()
+        for call in waiting:
+            if not call.future.done():
+                call.future.set_exception(RedisAwayError(definite=True))

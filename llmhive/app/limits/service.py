@@ -165,6 +165,9 @@ class LimitService:
                 self._shadow.keep(demand, now_ms, is_unsure=is_unsure)
             number = bucket_number(now_ms, self._config.window_ms)
             self._seats[demand.operation_id] = _Seat(demand, decision, number, is_local=True)
+        elif is_unsure:
+            # The shared windows may have given it a place in flight; nobody will sit there.
+            self._undelivered.append(Settlement(demand.user, demand.operation_id, 0, 0, 0))
         return self._told(demand, decision, is_local=True)
 
     def _told(self, demand: Demand, decision: Decision, *, is_local: bool) -> Admission:

@@ -68,14 +68,10 @@ class OpenedStream:
 async def open_stream(pieces: Pieces) -> OpenedStream:
     """Wait for the first text, or for the end of a stream that has none.
 
-    Raises: ProviderError; whatever is raised, the provider's call is over.
+    Raises: ProviderError. Whatever is raised comes out of the provider's call, which is over.
     """
-    try:
-        while not (piece := await _next(pieces)):
-            pass
-    except BaseException:
-        await pieces.aclose()
-        raise
+    while not (piece := await _next(pieces)):
+        pass
     return OpenedStream(pieces, piece)
 
 

@@ -220,8 +220,11 @@ def _dumped(told: dict[str, Any]) -> bytes:
     try:
         return orjson.dumps(told, default=_described, option=options)
     except TypeError:  # lone surrogates, integers beyond 64 bits, cycles
-        plain = {name: ascii(value) for name, value in told.items()}
-        return orjson.dumps(plain, option=options)
+        return orjson.dumps({name: _plain(value) for name, value in told.items()}, option=options)
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) and value.isascii() else ascii(value)
 
 
 def _described(value: object) -> str:

@@ -420,6 +420,16 @@ async def test_a_caller_that_stops_reading_does_not_hold_the_request_for_ever() 
     assert (scene.limiter.open_seats, scene.providers[0].hung_up) == (0, 1)
 
 
+@in_virtual_time
+async def test_nothing_follows_done_even_if_the_time_runs_out_then() -> None:
+    scene = streaming("hello", END, After(60, ""))
+
+    exchange = await Exchange(STREAM).run(scene, wall_clock_s=20)
+
+    assert exchange.names == ["token", "done"]
+    assert exchange.is_whole
+
+
 # -- leaving and draining
 
 

@@ -325,6 +325,20 @@ async def test_a_lost_answer_is_counted_once_in_the_end(fleet: Fleet) -> None:
     assert (admission.remaining, admission.tokens_remaining) == (6, 969)
 
 
+async def test_a_lost_admission_that_was_refused_here_keeps_no_place(fleet: Fleet) -> None:
+    fleet.store.loses_answers = True
+    alone = [await fleet.admit(0) for _ in range(4)]
+    fleet.store.loses_answers = False
+    for each in alone:
+        await fleet.workers[0].settle(each, tokens_used=0)
+    await fleet.workers[0].renew()
+
+    shared = [(await fleet.admit(1)).allowed for _ in range(4)]
+
+    assert [each.allowed for each in alone] == [True, True, False, False]
+    assert shared == [True] * 4
+
+
 async def test_without_a_store_one_worker_has_the_whole_limit() -> None:
     service = LimitService(replace(CONFIG, workers=1), clock=FakeClock())
 
