@@ -18,6 +18,7 @@ from llmhive.app.adapters.redis_link import (
     RedisReplyError,
 )
 from llmhive.app.clock import SystemClock
+from llmhive.tests.fakes import let_others_run
 from llmhive.tests.redis_server import RedisServer
 
 CLOCK = SystemClock()
@@ -109,7 +110,7 @@ async def test_the_calls_of_one_tick_need_one_connection(
 async def test_a_script_that_redis_forgot_is_sent_again_and_counts_once(
     redis_server: RedisServer, connect: Connect, key: str
 ) -> None:
-    link = connect(redis_server.url)
+    link = connect(redis_server.url, deadline_s=5.0)  # the machine may be slow, the promise is once
     await link.script(COUNT, [key], [1])
     await link.command("SCRIPT", "FLUSH")
 
@@ -144,6 +145,21 @@ async def test_cancelled_calls_shift_no_answers(
 
         kept = [reply for n, reply in enumerate(replies) if n != spared % 5]
         assert kept == [str(n).encode() for n in range(5) if n != spared % 5]
+
+
+async def test_what_was_cancelled_before_it_was_sent_is_not_sent(
+    redis_server: RedisServer, connect: Connect, key: str
+) -> None:
+    link = connect(redis_server.url)
+    await link.script(COUNT, [key], [1])
+    calls = [asyncio.ensure_future(link.script(COUNT, [key], [1])) for _ in range(5)]
+    await let_others_run(1)
+
+    for call in calls:
+        call.cancel()
+    await asyncio.wait(calls)
+
+    assert await link.script(COUNT, [key], [1]) == 2
 
 
 async def test_the_reply_to_a_cancelled_call_is_handed_over(
@@ -293,13 +309,15 @@ async def test_a_long_outage_makes_few_connections(
 async def test_a_redis_that_cannot_write_is_away_until_it_can(
     own_redis: RedisServer, connect: Connect, key: str, trouble: list[str], cure: list[str]
 ) -> None:
-    link, operator = connect(own_redis.url), connect(own_redis.url)
+    watcher = Watcher()
+    link, operator = connect(own_redis.url, observer=watcher), connect(own_redis.url)
     await asyncio.gather(link.open(), operator.open())
     for words in trouble:
         await operator.command(*words.split())
 
     assert await _outcome(link.script(COUNT, [key], [1])) is RedisAwayError
-    await _until(link, is_up=False)
+    await CLOCK.sleep(0.7)  # two attempts and more
+    assert watcher.moves == [True, False]
     for words in cure:
         await operator.command(*words.split())
 
