@@ -270,6 +270,18 @@ def target(session: nox.Session) -> None:
 
 
 @nox.session
+def workflow(session: nox.Session) -> None:
+    """The workflows of docs/ci.md: actionlint; with `-- --run` their steps are run, too."""
+    command = [
+        str(environment("dev", "dev")),
+        "-m",
+        "verification.selftest.workflow",
+        *session.posargs,
+    ]
+    end(session, subprocess.run(command, cwd=ROOT, check=False).returncode)
+
+
+@nox.session
 def serve(session: nox.Session) -> None:
     """The whole service on this machine: simulated providers, a printed key, `curl` lines."""
     suite = str(environment("suite", "verify"))
