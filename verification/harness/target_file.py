@@ -1,6 +1,6 @@
 """Target files: which service elsewhere is to be judged, how far one may go, and how to check it.
 
-TOML. Secrets are references only (`env:NAME`, `file:PATH`); a literal one is refused, and so
+TOML. Secrets are references only (`env:NAME`, `file:PATH[#NAME]`); a literal one is refused, and so
 is a live Stripe key wherever it comes from. `python -m verification.harness.target_file
 init|check FILE`: exit codes 0 fine, 1 a foreign target, 2 a silent one, 3 an unusable file
 or a pin that differs.
@@ -68,7 +68,8 @@ providers = ["openai", "anthropic"]
 hosts = ["staging.example.com"]  # nothing else is ever touched
 requests = 2000                  # a hard stop: further claims are "unknown"
 
-# Secrets are references: env:NAME reads a variable, file:PATH a file. Never the secret itself.
+# Secrets are references: env:NAME reads a variable, file:PATH a file, file:PATH#NAME
+# its line NAME=value. Never the secret itself.
 [secrets]
 metrics_token = "env:STAGING_METRICS_TOKEN"
 # stripe_webhook = "file:/run/secrets/stripe-webhook"
@@ -243,7 +244,7 @@ def _resolved(tables: dict[str, Any], problems: list[str]) -> dict[str, str]:
 
 
 def resolve(reference: str) -> str:
-    """The secret that `env:NAME` or `file:PATH` refers to.
+    """The secret that `env:NAME`, `file:PATH` or `file:PATH#NAME` refers to.
 
     Raises: ValueError, without the secret, for a literal, an absent or a live Stripe one.
     """
@@ -252,7 +253,7 @@ def resolve(reference: str) -> str:
         raise ValueError("expected a reference (env:NAME or file:PATH), got a literal secret")
     kind, name = match.groups()
     try:
-        secret = os.environ[name] if kind == "env" else Path(name).read_text("utf-8").strip()
+        secret = os.environ[name] if kind == "env" else _in_file(name)
     except (KeyError, OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{reference} cannot be read ({type(error).__name__})") from error
     if not secret:
@@ -260,6 +261,16 @@ def resolve(reference: str) -> str:
     if LIVE_STRIPE.search(secret):
         raise ValueError(f"{reference} holds a live Stripe key; only test mode is ever touched")
     return secret
+
+
+def _in_file(name: str) -> str:
+    """A file's content, or with `#NAME` the value of its line `NAME=value`."""
+    path, _, variable = name.partition("#")
+    text = Path(path).read_text("utf-8")
+    if not variable:
+        return text.strip()
+    lines = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    return lines[variable].strip()
 
 
 def init(file: Path) -> int:

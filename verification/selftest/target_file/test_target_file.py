@@ -48,6 +48,7 @@ WRONG = {
     "a reference to nothing": ('"env:VFY_KEY"', '"env:VFY_NOTHING"', "cannot be read"),
     "a live Stripe key": ('"env:VFY_KEY"', '"env:VFY_LIVE"', "live Stripe key"),
     "an empty secret": ('"env:VFY_KEY"', '"env:VFY_EMPTY"', "is empty"),
+    "a line that is not there": ('"env:VFY_KEY"', '"file:/dev/null#X"', "cannot be read"),
     "no TOML": ("[target]", "[target", "expected a TOML file"),
 }
 
@@ -104,6 +105,13 @@ def test_a_secret_can_stand_in_a_file(file: Path, tmp_path: Path) -> None:
     file.write_text(GOOD.replace("env:VFY_KEY", f"file:{tmp_path / 'secret'}"))
 
     assert target_file.read(file).users[0].key == "from-a-file"
+
+
+def test_a_secret_can_stand_in_a_line_of_a_file(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "secrets").write_text("OTHER=not this\nMINE=from=a-line\n")
+    file.write_text(GOOD.replace("env:VFY_KEY", f"file:{tmp_path / 'secrets'}#MINE"))
+
+    assert target_file.read(file).users[0].key == "from=a-line"
 
 
 def test_the_example_is_written_once_and_names_only_known_things(tmp_path: Path) -> None:
