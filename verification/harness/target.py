@@ -256,6 +256,18 @@ class Target:
         """
         return self.process.try_start(env, workers=workers, within_s=within_s)
 
+    @contextmanager
+    def beside(
+        self, env: Mapping[str, str | None], *, within_s: float = START_WITHIN_S
+    ) -> Iterator[tuple[Http, Callable[[Sequence[str]], Finished]]]:
+        """A second service beside, with data of its own and `env` added, until the context ends.
+
+        Gives: HTTP to it, and its own `llmhive` commands. It listens; whether it is ready is
+        for the claim to see.
+        """
+        with self.process.beside(env, within_s=within_s) as other:
+            yield self._http_to(other.url), other.run
+
     def shell(self, arguments: Sequence[str], *, timeout_s: float = 30.0) -> Finished:
         """Run `llmhive <arguments>` in the service's environment and give how it ended."""
         return self._stack.need(can.SHELL).shell.run(arguments, timeout_s=timeout_s)

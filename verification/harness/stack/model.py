@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from verification.harness.faults import Faults
@@ -38,6 +39,14 @@ class StackError(Exception):
 
 class ServiceDidNotStartError(StackError):
     """The service did not come up with the settings that it was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A second service beside the target: where it listens, and its own commands."""
+
+    url: str
+    run: Callable[[Sequence[str]], Finished]
 
 
 class ProcessControl(Protocol):
@@ -72,6 +81,11 @@ class ProcessControl(Protocol):
         self, env: Mapping[str, str | None], *, workers: int, within_s: float
     ) -> Finished:
         """Start a second service beside and say how that ended."""
+
+    def beside(
+        self, env: Mapping[str, str | None], *, within_s: float
+    ) -> AbstractContextManager[Beside]:
+        """A second service beside, for as long as the context lasts."""
 
 
 class UserSource(Protocol):

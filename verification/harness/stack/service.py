@@ -10,19 +10,26 @@ import itertools
 import os
 import secrets
 import signal
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from verification.harness import reach
 from verification.harness.http_client import Http
 from verification.harness.processes import Child, ChildError, Finished, keeper
 from verification.harness.stack import defaults
-from verification.harness.stack.model import ServiceDidNotStartError, Stack, StackError
+from verification.harness.stack.model import (
+    Beside,
+    ServiceDidNotStartError,
+    Stack,
+    StackError,
+)
 from verification.harness.stack.service_environment import clean_environment, service_python
 from verification.harness.users import User
 from verification.harness.waiting import came_true, now_s
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from verification.harness.toxiproxy_link import Link
@@ -131,20 +138,46 @@ class Service:
         self, env: Mapping[str, str | None], *, workers: int = 1, within_s: float = START_WITHIN_S
     ) -> Finished:
         """Start a second service beside, with data of its own, and say how that ended."""
+        child, _ = self._start_beside(env, workers)
+        has_listened = came_true(
+            lambda: not child.is_alive or '"listening"' in child.stdout(), within_s=within_s
+        )
+        if child.is_alive:
+            self._stop(child)
+            return Finished(None, child.stdout(), child.stderr(), listened=has_listened)
+        return Finished(child.exit_code, child.stdout(), child.stderr())
+
+    @contextmanager
+    def beside(
+        self, env: Mapping[str, str | None], *, within_s: float = START_WITHIN_S
+    ) -> Iterator[Beside]:
+        """A second service beside, with data of its own, for as long as the context lasts.
+
+        It listens, which does not say that it is ready.
+        Raises: ServiceDidNotStartError.
+        """
+        child, run = self._start_beside(env, workers=1)
+        try:
+            yield Beside(str(child.announced("listening", within_s)["url"]), run)
+        except ChildError as error:
+            raise ServiceDidNotStartError(str(error)) from error
+        finally:
+            self._stop(child)
+
+    def _start_beside(
+        self, env: Mapping[str, str | None], workers: int
+    ) -> tuple[Child, Callable[[Sequence[str]], Finished]]:
         folder = self.folder / f"beside-{next(self._starts)}"
         data = folder / "data"
         data.mkdir(parents=True)
         own = {"LLMHIVE_DATA_DIR": str(data), "LLMHIVE_INSTANCE": new_instance()}
         settings = merged({**self.settings, **own}, env)
         child = _spawn(folder, data, settings, workers, "beside")
-        has_listened = came_true(
-            lambda: not child.is_alive or '"listening"' in child.stdout(), within_s=within_s
-        )
-        if child.is_alive:
-            child.stop(self._grace_s())
-            child.wait(self._grace_s() + STOP_MARGIN_S)
-            return Finished(None, child.stdout(), child.stderr(), listened=has_listened)
-        return Finished(child.exit_code, child.stdout(), child.stderr())
+        return child, partial(_run, folder, data, settings)
+
+    def _stop(self, child: Child) -> None:
+        child.stop(self._grace_s())
+        child.wait(self._grace_s() + STOP_MARGIN_S)
 
     def start(self, *, within_s: float = START_WITHIN_S) -> None:
         """Start, see that it is ours, wait for ready; aims the proxy and `base_url` at it.
@@ -187,8 +220,7 @@ class Service:
     def stop(self) -> None:
         """SIGTERM, then SIGKILL to whatever is left after drain and grace."""
         if self._child is not None:
-            self._child.stop(self._grace_s())
-            self._child.wait(self._grace_s() + STOP_MARGIN_S)
+            self._stop(self._child)
 
     def end(self) -> None:
         """Give it up: it may end by itself within its grace, nobody waits for it."""
@@ -203,14 +235,7 @@ class Service:
 
     def run(self, arguments: Sequence[str], *, timeout_s: float = COMMAND_WITHIN_S) -> Finished:
         """Run `llmhive <arguments>` in the service's environment and folder."""
-        return keeper().run(
-            [service_python(), "-P", "-m", "llmhive", *arguments],
-            name="command",
-            folder=self.folder,
-            cwd=self.data,
-            env={**clean_environment(self.folder), **self.settings},
-            timeout_s=timeout_s,
-        )
+        return _run(self.folder, self.data, self.settings, arguments, timeout_s=timeout_s)
 
     # UserSource
 
@@ -241,6 +266,24 @@ def _spawn(folder: Path, data: Path, settings: Mapping[str, str], workers: int, 
         folder=folder,
         cwd=data,
         env={**clean_environment(folder), **settings},
+    )
+
+
+def _run(
+    folder: Path,
+    data: Path,
+    settings: Mapping[str, str],
+    arguments: Sequence[str],
+    *,
+    timeout_s: float = COMMAND_WITHIN_S,
+) -> Finished:
+    return keeper().run(
+        [service_python(), "-P", "-m", "llmhive", *arguments],
+        name="command",
+        folder=folder,
+        cwd=data,
+        env={**clean_environment(folder), **settings},
+        timeout_s=timeout_s,
     )
 
 
