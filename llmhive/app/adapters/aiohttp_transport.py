@@ -7,8 +7,8 @@ Foreign errors become httpx's, told apart by whether the provider was reached.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from types import TracebackType
 
 import aiohttp
 import httpx
@@ -21,6 +21,56 @@ KEEP_ALIVE_S = 15.0
 # aiohttp says these itself.
 OWN_HEADERS = frozenset({b"host", b"content-length", b"connection"})
 NO_AUTOMATIC = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+
+
+class _Translated:
+    """Names aiohttp's errors as httpx does; without state, so that one serves all requests."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, aiohttp.ClientError | TimeoutError | OSError):
+            raise _named(error) from error
+
+
+# The first that fits; a connector's error is also a connection's, so the order counts.
+NAMES: tuple[tuple[tuple[type[Exception], ...], type[httpx.TransportError], str], ...] = (
+    ((aiohttp.ConnectionTimeoutError,), httpx.ConnectTimeout, "The host did not answer."),
+    (
+        (aiohttp.ClientConnectorError, aiohttp.ClientSSLError),
+        httpx.ConnectError,
+        "The host was not reached.",
+    ),
+    ((TimeoutError,), httpx.ReadTimeout, "The host fell silent."),
+    (
+        (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError),
+        httpx.RemoteProtocolError,
+        "The host closed the connection early.",
+    ),
+    (
+        (aiohttp.ClientConnectionError, OSError),
+        httpx.ReadError,
+        "The connection was lost.",
+    ),
+)
+
+
+def _named(error: Exception) -> httpx.TransportError:
+    for kinds, name, detail in NAMES:
+        if isinstance(error, kinds):
+            return name(detail)
+    return httpx.UnsupportedProtocol("The host does not speak HTTP.")
+
+
+TRANSLATED = _Translated()
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
@@ -39,7 +89,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             for name, value in request.headers.raw
             if name.lower() not in OWN_HEADERS
         ]
-        with _translated():
+        with TRANSLATED:
             response = await self._session.request(
                 request.method,
                 str(request.url),
@@ -64,7 +114,7 @@ class _Body(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         content = self._response.content
         while True:
-            with _translated():
+            with TRANSLATED:
                 chunk = await content.readany()
             if not chunk:
                 return
@@ -84,23 +134,3 @@ def _new_session() -> aiohttp.ClientSession:
         auto_decompress=False,
         trust_env=False,
     )
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except aiohttp.ConnectionTimeoutError as error:
-        raise httpx.ConnectTimeout("The host did not answer.") from error
-    except (aiohttp.ClientConnectorError, aiohttp.ClientSSLError) as error:
-        raise httpx.ConnectError("The host was not reached.") from error
-    except TimeoutError as error:
-        raise httpx.ReadTimeout("The host fell silent.") from error
-    except (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError) as error:
-        raise httpx.RemoteProtocolError("The host closed the connection early.") from error
-    except aiohttp.ClientResponseError as error:
-        raise httpx.DecodingError("The host does not speak HTTP.") from error
-    except (aiohttp.ClientConnectionError, OSError) as error:
-        raise httpx.ReadError("The connection was lost.") from error
-    except aiohttp.ClientError as error:
-        raise httpx.UnsupportedProtocol("The request could not be sent.") from error

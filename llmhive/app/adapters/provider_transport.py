@@ -8,9 +8,10 @@ end here: above, there is ProviderError only. Tests inject another httpx transpo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import aclosing, contextmanager, suppress
-from typing import Protocol
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Mapping
+from contextlib import aclosing, suppress
+from types import TracebackType
+from typing import Protocol, cast
 
 import httpx
 
@@ -28,6 +29,44 @@ REFUSAL_BYTES_MAX = 65_536
 # The last bytes of HTTP follow the last event of a stream at once; a provider that is slower
 # loses the connection, and nobody waits for it: the caller has had the whole answer.
 LAST_BYTES_WITHIN_S = 0.05
+
+
+class _Translated:
+    """Names httpx's errors; `lost` is what losing the connection means at this moment.
+
+    Without state, so that one serves all requests: a generator would cost each of them more.
+    """
+
+    __slots__ = ("_lost",)
+
+    def __init__(self, lost: AttemptEnd) -> None:
+        self._lost = lost
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not isinstance(error, httpx.HTTPError | httpx.InvalidURL):
+            return
+        match error:
+            case httpx.ConnectError():
+                told = ProviderError(AttemptEnd.CONNECT_FAILED, "Not reached.")
+            case httpx.TimeoutException():
+                told = ProviderError(AttemptEnd.TIMED_OUT, "No answer in time.")
+            case httpx.NetworkError() | httpx.RemoteProtocolError() | httpx.ProxyError():
+                told = ProviderError(self._lost, "The connection was lost.")
+            case _:
+                told = unreadable("The answer is no HTTP.")
+        raise told from error
+
+
+CONNECTION_WHEN_LOST = _Translated(AttemptEnd.CONNECTION_LOST)
+INCOMPLETE_WHEN_LOST = _Translated(AttemptEnd.INCOMPLETE)
 
 
 class StreamReader(Protocol):
@@ -114,7 +153,7 @@ class WireProvider:
     async def _send(self, body: bytes) -> httpx.Response:
         """Send a request; the answer has the status 200 and is to be read by `_chunks`."""
         request = httpx.Request("POST", self._url, headers=self._headers, content=body)
-        with _translated(AttemptEnd.CONNECTION_LOST):
+        with CONNECTION_WHEN_LOST:
             response = await self._transport.handle_async_request(request)
         if response.status_code == httpx.codes.OK:
             return response
@@ -138,26 +177,40 @@ def _texts(parser: SseParser, reader: StreamReader, chunk: bytes) -> Iterator[st
 
 
 async def _read(response: httpx.Response, bytes_max: int) -> bytes:
-    """The body of an answer, which must not be longer than `bytes_max`."""
+    """The body of an answer, which must not be longer than `bytes_max`; closes the answer."""
+    try:
+        with INCOMPLETE_WHEN_LOST:
+            return await _joined(_stream_of(response), bytes_max)
+    finally:
+        await response.aclose()
+
+
+async def _joined(chunks: AsyncIterable[bytes], bytes_max: int) -> bytes:
     pieces: list[bytes] = []
     size = 0
-    async with aclosing(_chunks(response)) as chunks:
-        async for chunk in chunks:
-            pieces.append(chunk)
-            size += len(chunk)
-            if size > bytes_max:
-                raise unreadable(f"The answer is longer than {bytes_max} bytes.")
+    async for chunk in chunks:
+        pieces.append(chunk)
+        size += len(chunk)
+        if size > bytes_max:
+            raise unreadable(f"The answer is longer than {bytes_max} bytes.")
     return b"".join(pieces)
 
 
 async def _chunks(response: httpx.Response) -> AsyncGenerator[bytes, None]:
     """The body of an answer as it comes; the answer is closed at the end, however it ends."""
     try:
-        with _translated(AttemptEnd.INCOMPLETE):
-            async for chunk in response.aiter_bytes():
+        with INCOMPLETE_WHEN_LOST:
+            async for chunk in _stream_of(response):
                 yield chunk
     finally:
         await response.aclose()
+
+
+def _stream_of(response: httpx.Response) -> AsyncIterable[bytes]:
+    """The body's bytes, decoded if a provider compressed them against our word."""
+    if "content-encoding" in response.headers:
+        return response.aiter_bytes()
+    return cast("httpx.AsyncByteStream", response.stream)
 
 
 async def _await_last_bytes(chunks: AsyncGenerator[bytes, None]) -> None:
@@ -165,18 +218,3 @@ async def _await_last_bytes(chunks: AsyncGenerator[bytes, None]) -> None:
         async with asyncio.timeout(LAST_BYTES_WITHIN_S):
             async for _ in chunks:
                 pass
-
-
-@contextmanager
-def _translated(lost: AttemptEnd) -> Iterator[None]:
-    """Name httpx's errors; `lost` is what losing the connection means at this moment."""
-    try:
-        yield
-    except httpx.ConnectError as error:
-        raise ProviderError(AttemptEnd.CONNECT_FAILED, "Not reached.") from error
-    except httpx.TimeoutException as error:
-        raise ProviderError(AttemptEnd.TIMED_OUT, "No answer in time.") from error
-    except (httpx.NetworkError, httpx.RemoteProtocolError, httpx.ProxyError) as error:
-        raise ProviderError(lost, "The connection was lost.") from error
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise unreadable("The answer is no HTTP.") from error

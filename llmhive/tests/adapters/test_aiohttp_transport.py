@@ -131,8 +131,8 @@ async def test_cookies_are_not_kept() -> None:
         pytest.param(b"", "closes", httpx.RemoteProtocolError, id="closed-before-the-answer"),
         pytest.param(b"", "reset", LOST, id="reset-before-the-answer"),
         pytest.param(HEAD + b"2\r\nhi", "closes", httpx.RemoteProtocolError, id="cut"),
-        pytest.param(b"nonsense\r\n\r\n", "closes", httpx.DecodingError, id="no-http"),
-        pytest.param(HEAD + b"zz\r\nhi", "closes", httpx.DecodingError, id="bad-chunk"),
+        pytest.param(b"nonsense\r\n\r\n", "closes", httpx.UnsupportedProtocol, id="no-http"),
+        pytest.param(HEAD + b"zz\r\nhi", "closes", httpx.UnsupportedProtocol, id="bad-chunk"),
     ],
 )
 async def test_a_failure_is_called_by_its_name(
