@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import random
-import secrets
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -187,7 +186,7 @@ def _answer(
 ) -> ChatAnswer:
     provider = won.attempt.route.provider
     return ChatAnswer(
-        answer_id=f"chat_{secrets.token_hex(12)}",
+        answer_id=f"chat_{context.request_id.removeprefix('req_')}",
         request_id=context.request_id,
         conversation_id=request.conversation_id,
         reply=reply,

@@ -142,7 +142,7 @@ async def test_an_answer_has_all_its_fields() -> None:
     exchange = await Exchange().run(answering(GOOD))
 
     told = exchange.told
-    assert told.pop("id").startswith("chat_")
+    assert told.pop("id") == exchange.record.request_id.replace("req_", "chat_")
     assert told == {
         "reply": "hello",
         "provider": "openai",
@@ -153,6 +153,13 @@ async def test_an_answer_has_all_its_fields() -> None:
         "finish_reason": "stop",
         "request_id": exchange.record.request_id,
     }
+
+
+@in_virtual_time
+async def test_a_callers_own_id_names_nothing() -> None:
+    exchange = await Exchange(headers=[(b"x-request-id", b"req_callers")]).run(answering(GOOD))
+
+    assert b"callers" not in exchange.text
 
 
 @in_virtual_time
