@@ -20,8 +20,8 @@ def tell(report: RunReport, summary: str) -> None:
     if path := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(path).open("a", encoding="utf-8") as file:
             file.write(summary)
-    for line in workflow_commands(report):
-        print(line)  # noqa: T201  a workflow command is a line on stdout
+    # A command begins its line; pytest may have left one unfinished.
+    print("", *workflow_commands(report), sep="\n")  # noqa: T201  commands are lines of stdout
 
 
 def workflow_commands(report: RunReport) -> list[str]:

@@ -1,0 +1,95 @@
+"""Runs pytest with the suite's plugin over claims that are written to a file."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+# Plugins that cost time or change the process that an inner run shares with its test.
+OTHERS = ("cacheprovider", "hypothesispytest")
+HEAD = """
+import pytest
+from verification.contract import promises as p
+from verification.harness.claims import claim
+from verification.verdict import UnknownVerdict, Verdict, unknown
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How the inner run ended and what it left."""
+
+    code: int
+    output: str
+    reports: Path
+
+    @property
+    def readiness(self) -> dict[str, Any]:
+        """readiness.json."""
+        found = json.loads((self.reports / "readiness.json").read_text())
+        assert isinstance(found, dict)
+        return found
+
+    @property
+    def verdicts(self) -> dict[str, str]:
+        """Claim -> verdict."""
+        return {row["id"]: row["verdict"] for row in self.readiness["claims"]}
+
+    def item(self, name: str) -> tuple[str, str]:
+        """Verdict and reason of a line of the checklist."""
+        row = next(row for row in self.readiness["items"] if row["id"] == name)
+        return row["verdict"], row["why"]
+
+
+def run(
+    folder: Path,
+    claims: str,
+    *options: str,
+    env: dict[str, str] | None = None,
+    apart: bool = False,
+) -> Ran:
+    """Run the claims of a text; `--reports` is set.
+
+    Takes: `apart`, to run them in a process of their own, which costs seconds: for what ends
+    or forks a process.
+    """
+    tests = folder / "claims"
+    tests.mkdir(exist_ok=True)
+    (tests / "test_inner.py").write_text(HEAD + claims)
+    reports = folder / "reports"
+    arguments = ["-c", str(ROOT / "pyproject.toml"), f"--rootdir={ROOT}", "-q", str(tests)]
+    arguments += [f"--confcutdir={ROOT}", f"--reports={reports}", "--stack=processes", *options]
+    arguments += [part for name in OTHERS for part in ("-p", f"no:{name}")]
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name.startswith(("PYTEST_", "GITHUB_", "LLMHIVE_")):
+                patch.delenv(name)
+        for name, value in (env or {}).items():
+            patch.setenv(name, value)
+        code, output = (_apart if apart else _here)(arguments)
+    return Ran(code, output, reports)
+
+
+def _here(arguments: list[str]) -> tuple[int, str]:
+    plugins = ("verification.harness.fixtures", "verification.harness.plugin")
+    wanted = [part for name in plugins for part in ("-p", name)]
+    said = io.StringIO()
+    with redirect_stdout(said), redirect_stderr(said):
+        code = pytest.main([*wanted, *arguments])
+    return int(code), said.getvalue()
+
+
+def _apart(arguments: list[str]) -> tuple[int, str]:
+    command = [sys.executable, "-m", "pytest", "-p", "conftest", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr

@@ -1,0 +1,59 @@
+"""The order of claims: configurations together, long ones first, random by the seed."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from verification.harness.schedule import LONG_S, Job, units
+
+JOBS = st.lists(st.tuples(st.integers(0, 4), st.floats(0.1, 40.0)), max_size=40).map(
+    lambda rows: [Job(str(number), *row) for number, row in enumerate(rows)]
+)
+
+
+@given(jobs=JOBS, workers=st.integers(1, 4), seed=st.integers(0, 99))
+def test_every_job_stands_in_exactly_one_unit(jobs: list[Job], workers: int, seed: int) -> None:
+    found = [job.key for unit in units(jobs, workers=workers, seed=seed) for job in unit]
+
+    assert sorted(found) == sorted(job.key for job in jobs)
+
+
+@given(jobs=JOBS, workers=st.integers(1, 4))
+def test_a_unit_has_one_configuration(jobs: list[Job], workers: int) -> None:
+    found = units(jobs, workers=workers, seed=1)
+
+    assert all(len({job.configuration for job in unit}) == 1 for unit in found)
+
+
+@given(jobs=JOBS)
+def test_one_worker_meets_each_configuration_of_short_jobs_once(jobs: list[Job]) -> None:
+    short = [job for job in jobs if job.seconds < LONG_S]
+
+    found = [job for unit in units(short, workers=1, seed=1) for job in unit]
+
+    met = [configuration for configuration, _ in groupby(found, key=lambda job: job.configuration)]
+    assert len(met) == len(set(met))
+
+
+def test_long_jobs_start_first_the_longest_of_all() -> None:
+    jobs = [Job("a", 1, 1.0), Job("b", 1, 20.0), Job("c", 2, 60.0)]
+
+    found = [[job.key for job in unit] for unit in units(jobs, workers=2, seed=3)]
+
+    assert found == [["c"], ["b"], ["a"]]
+
+
+def test_the_seed_decides_the_order() -> None:
+    jobs = [Job(str(number), number, 1.0) for number in range(20)]
+
+    assert units(jobs, workers=1, seed=1) == units(jobs, workers=1, seed=1)
+    assert units(jobs, workers=1, seed=1) != units(jobs, workers=1, seed=2)
+
+
+def test_a_large_configuration_is_cut_so_that_workers_can_share_it() -> None:
+    jobs = [Job(str(number), "same", 2.0) for number in range(40)]
+
+    assert len(units(jobs, workers=2, seed=1)) == 8
