@@ -39,15 +39,17 @@ from verification.verdict import Verdict, judged, unknown
 CHAT: Final = "chat"
 TOO_MANY: Final = 429
 REFUSALS: Final = frozenset({"rate_limited"})
+# Retry-After counts whole seconds, rounded up.
+ROUNDING_S: Final = 1
 
 
-def is_refused(operation: Operation) -> bool:
+def is_refused(operation: Operation, codes: frozenset[str] = REFUSALS) -> bool:
     """Whether the window of requests refused it; other refusals say nothing about the window."""
     value = operation.value
     return (
         operation.outcome is Outcome.FAIL
         and value.get("status") == TOO_MANY
-        and value.get("code", "rate_limited") in REFUSALS
+        and value.get("code", "rate_limited") in codes
     )
 
 
@@ -265,17 +267,21 @@ class _Room:
 class RetryAfterIsHonest:
     """A lone caller that waits what Retry-After says is admitted; it says no more than needed.
 
-    Judged where the user's next request begins after the wait and no other of the user's
-    requests can have counted in between. Whole seconds: one is allowed for rounding.
+    Takes: `limit`, to judge also that no refusal by requests asks for more than a second above
+    what was needed; `codes` of the refusals that are judged. Judged where the user's next
+    request begins after the wait and no other of the user's requests can have counted in
+    between. Whole seconds: one is allowed for rounding.
     """
 
     window_s: float
+    limit: int | None = None
+    codes: frozenset[str] = REFUSALS
     f: str = CHAT
 
     @property
     def claim(self) -> str:
         """The claim in words."""
-        return "a lone caller that waits what Retry-After says is admitted"
+        return "a lone caller that waits what Retry-After says, no more than needed, is admitted"
 
     def __call__(self, history: History) -> Verdict:
         """The verdict; unknown when nobody waited."""
@@ -284,20 +290,20 @@ class RetryAfterIsHonest:
     def _judge(self, history: History) -> Verdict:
         if faults_of(history):
             return unknown(self.claim, "the history holds faults, which may prolong a wait")
-        longest_s = math.ceil(self.window_s + self.window_s / bounds().buckets)
-        refused = [one for one in history.of(self.f) if is_refused(one)]
-        users = by_user(history.of(self.f))
         waited = 0
         wrong: list[tuple[str, tuple[Operation, ...]]] = []
+        users = by_user(history.of(self.f))
+        refused = [one for own in users.values() for one in own if is_refused(one, self.codes)]
         for one in refused:
-            wait_s = one.value.get("retry_after_s")
+            own = users[str(one.value.get("user"))]
+            wait_s, longest_s = one.value.get("retry_after_s"), self._longest_s(one, own)
             if not isinstance(wait_s, int | float) or not 0 < wait_s <= longest_s:
                 wrong.append((f"expected 0 < Retry-After <= {longest_s} s, got {wait_s}", (one,)))
                 continue
-            after = _next(users[str(one.value.get("user"))], one)
+            after = _next(own, one)
             if after is not None and after.started_s >= one.finished_s + wait_s:
                 waited += 1
-                if is_refused(after):
+                if is_refused(after, self.codes):
                     wrong.append((f"refused again after {wait_s:g} s", (one, after)))
         counts = {"refused": len(refused), "waited": waited}
         if wrong:
@@ -305,6 +311,24 @@ class RetryAfterIsHonest:
         if not waited:
             return unknown(self.claim, "nobody waited as told", **counts)
         return Verdict(True, self.claim, counts)
+
+    def _longest_s(self, one: Operation, own: Sequence[Operation]) -> float:
+        """The longest wait that can be right: no room before enough have left, rounded up.
+
+        Room is there at the latest when all but `limit` - 1 of what may have counted before the
+        refusal have left, each at the latest possible moment.
+        """
+        span_s = self.window_s + self.window_s / bounds().buckets
+        if self.limit is None or one.value.get("code") not in REFUSALS:
+            return math.ceil(span_s)
+        ends = sorted(
+            possible_end_s(other)
+            for other in own
+            if other.outcome is not Outcome.FAIL and other.started_s < one.finished_s
+        )
+        leaving = ends[: max(0, len(ends) - self.limit + 1)]
+        needed_s = leaving[-1] + span_s - one.started_s if leaving else span_s
+        return min(math.ceil(span_s), math.ceil(min(max(needed_s, 0.0), span_s)) + ROUNDING_S)
 
 
 def _next(own: Sequence[Operation], one: Operation) -> Operation | None:

@@ -41,6 +41,8 @@ REQUEST_ID: Final = "X-Request-ID"
 SERVED_BY: Final = "X-Served-By"
 ALWAYS_SENT: Final = (REQUEST_ID, SERVED_BY)
 LIMIT_HEADERS: Final = ("RateLimit", "RateLimit-Policy")  # IETF draft 11
+# On answers that a worker decided alone, and on no other.
+LIMIT_DEGRADED: Final = "X-RateLimit-Degraded"
 NOT_STORED: Final = ("Cache-Control", "no-store")
 
 # Code -> the status that it comes with.

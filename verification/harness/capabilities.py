@@ -36,7 +36,7 @@ DATABASE: Final = "database"
 CANARIES: Final = "canaries"
 """Every configured secret is known to the suite, so that a leak can be recognised."""
 CLOCK: Final = "clock"
-"""The clock of a process can be shifted."""
+"""The service's wall clock can be shifted (libfaketime is installed)."""
 POSTGRES: Final = "postgres"
 """The service runs on PostgreSQL."""
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import itertools
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from verification.harness import capabilities as can
-from verification.harness import chat_result, database, reach, traces
+from verification.harness import chat_result, clock, database, reach, traces
 from verification.harness.chat_result import ChatResult
 from verification.harness.http_client import Answer, Http
 from verification.harness.stack.model import MissingCapabilityError, ProcessControl, Stack
@@ -23,7 +24,6 @@ from verification.harness.waiting import now_s
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from verification.harness.faults import Faults
     from verification.harness.metrics_view import Metrics
@@ -123,17 +123,20 @@ class Target:
         """A fresh id of this run: `vfy-<run>-<worker>-<what>-<n>`, unlike any other."""
         return f"vfy-{self.run_id}-{what}-{next(_NUMBERS)}"
 
-    def new_user(self, tier: str = "free") -> User:
-        """A user of their own with a key, made by `llmhive keys create` (remote: lent)."""
-        return self._make_user(tier, customer=None)
+    def new_user(self, tier: str = "free", *, named: str | None = None) -> User:
+        """A user of their own with a key, made by `llmhive keys create` (remote: lent).
+
+        Takes: `named`, an id of the claim's own choice; one that exists gets another key.
+        """
+        return self._make_user(tier, customer=None, named=named)
 
     def new_customer(self, tier: str = "free") -> User:
         """A user with a key and a Stripe customer (`.customer`) tied to them."""
         return self._make_user(tier, customer="cus_" + self.name("customer"))
 
-    def _make_user(self, tier: str, *, customer: str | None) -> User:
+    def _make_user(self, tier: str, *, customer: str | None, named: str | None = None) -> User:
         source = self._stack.need(can.USERS).users
-        user = source.make(self.name(), tier=tier, customer=customer)
+        user = source.make(named or self.name(), tier=tier, customer=customer)
         with self._lock:
             self.users.append(user)
         return user
@@ -279,6 +282,14 @@ class Target:
     def raw_log_text(self) -> str:
         """Everything that the service wrote to stdout and stderr so far, over all restarts."""
         return self._stack.need(can.LOGS).logs.text()
+
+    def shift_clock(self, by_s: float) -> None:
+        """Set the service's wall clock so far ahead; its claim starts it with `clock.shiftable()`.
+
+        Monotonic time and everybody else's clock stay; the suite's own calls see it at once.
+        """
+        self._stack.need(can.CLOCK)
+        clock.shift(Path(self.settings["LLMHIVE_DATA_DIR"]), by_s)
 
     # What stands around it
 

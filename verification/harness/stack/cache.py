@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from verification.harness import capabilities as can
+from verification.harness.stack import defaults
 
 if TYPE_CHECKING:
     from verification.harness.stack.configuration import Configuration
@@ -38,8 +38,8 @@ class StackCache:
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What every stack that we start ourselves can do."""
-        return can.LOCAL
+        """What every stack that we start ourselves can do; clocks, where libfaketime is."""
+        return defaults.capabilities()
 
     def unmet(self, wanted: Configuration) -> list[str]:
         """Nothing: a stack of any configuration can be built."""

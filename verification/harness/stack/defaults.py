@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from verification.harness import capabilities as can
+from verification.harness import clock
 from verification.harness.metrics_view import MetricsRoute
 
 if TYPE_CHECKING:
@@ -65,6 +67,11 @@ class Canaries:
     stripe: str
     webhook: str
     redis_password: str
+
+
+def capabilities() -> frozenset[str]:
+    """What every stack that the suite starts can do: clocks only where libfaketime is."""
+    return can.LOCAL | ({can.CLOCK} if clock.library() else set())
 
 
 def new_canaries() -> Canaries:

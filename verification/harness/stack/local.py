@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 
 import redis
 
-from verification.harness import capabilities as can
 from verification.harness.faults import Faults
 from verification.harness.http_client import Http
 from verification.harness.processes import keeper
@@ -168,7 +167,7 @@ class LocalStacks:
             base_url="",
             instance=settings["LLMHIVE_INSTANCE"],
             environment="",
-            capabilities=can.LOCAL,
+            capabilities=defaults.capabilities(),
             worker_count=wanted.workers,
             prices=defaults.PRICES,
             versions=self.backend.versions,

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from verification.checkers.rate_window import (
     AdmitsAtMost,
@@ -15,7 +12,7 @@ from verification.checkers.rate_window import (
     RefusesOnlyWhenFull,
     RetryAfterIsHonest,
 )
-from verification.history import History, Operation, Outcome
+from verification.history import History
 from verification.selftest.checkers.histories import admitted, failed, fault, lost, refused
 
 LIMIT, WINDOW_S = 3, 60.0
@@ -303,83 +300,24 @@ def test_retry_after_says_no_more_than_a_window_and_a_bucket(
     assert RetryAfterIsHonest(WINDOW_S)(history).valid is valid
 
 
-# Against a slow oracle: whole moments, small windows, everything tried
-
-MOMENTS = st.integers(0, 12)
-SPANS = st.tuples(MOMENTS, st.integers(0, 3)).map(lambda span: (span[0], span[0] + span[1]))
-REQUESTS = st.lists(st.tuples(SPANS, st.sampled_from(["ok", "fail", "info"])), max_size=9)
-
-
-def made(requests: list[tuple[tuple[int, int], str]]) -> History:
-    history = History()
-    for (from_s, to_s), outcome in requests:
-        record = {"ok": admitted, "fail": refused, "info": lost}[outcome]
-        record(history, float(from_s), float(to_s))
-    return history
-
-
-def too_many_by_oracle(history: History, limit: int, window_s: float) -> bool:
-    """Whether some limit + 1 admitted requests lie in one window at whatever moments they count.
-
-    The moments furthest apart are the earliest of one and the latest of another.
-    """
-    own = [one for one in history if one.outcome is Outcome.OK]
-    return any(
-        max(one.finished_s for one in group) - min(one.started_s for one in group) < window_s
-        for group in itertools.combinations(own, limit + 1)
-    )
-
-
-def wrongly_by_oracle(history: History, limit: int, span_s: float) -> bool:
-    """Whether some refused request has no moment before which the limit can have been used up."""
-    possible = [one for one in history if one.outcome is not Outcome.FAIL]
-    refusals = [one for one in history if one.outcome is Outcome.FAIL]
-    return any(not _can_be_full(one, possible, limit, span_s) for one in refusals)
-
-
-def _can_be_full(
-    refused_one: Operation, possible: list[Operation], limit: int, span_s: float
-) -> bool:
-    steps = int((refused_one.finished_s - refused_one.started_s) * 4)
-    moments = [refused_one.started_s + step / 4 for step in range(steps + 1)]
-    return any(
-        sum(
-            one.started_s <= moment_s and one.effect_ends_s >= moment_s - span_s for one in possible
-        )
-        >= limit
-        for moment_s in moments
-    )
-
-
-@settings(max_examples=300, deadline=None)
-@given(requests=REQUESTS, limit=st.integers(1, 3), window_s=st.integers(1, 6))
-def test_the_checkers_say_what_trying_everything_says(
-    requests: list[tuple[tuple[int, int], str]], limit: int, window_s: int
+@pytest.mark.parametrize(("wait_s", "valid"), [(52, True), (53, False)])
+def test_retry_after_says_no_more_than_until_the_oldest_that_matters_has_left(
+    wait_s: float, *, valid: bool
 ) -> None:
-    history = made(requests)
-    above = AdmitsAtMost(limit, float(window_s))(history).valid is False
-    wrong = RefusesOnlyWhenFull(limit, float(window_s))(history).valid is False
-
-    assert above == too_many_by_oracle(history, limit, window_s)
-    assert wrong == wrongly_by_oracle(history, limit, window_s + window_s / 60)
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    arrivals=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 30)), min_size=1, max_size=60),
-    limit=st.integers(1, 4),
-)
-def test_a_right_limiter_is_never_accused(arrivals: list[tuple[int, int]], limit: int) -> None:
-    """A limiter with buckets of W/60 that counts the oldest whole, decisions at hidden moments."""
-    window, bucket = 60, 1
     history = History()
-    counted: list[int] = []
-    decisions = sorted((start + hidden, start) for start, hidden in arrivals)
-    for decided, start in decisions:
-        inside = [one for one in counted if decided - one // bucket * bucket < window + bucket]
-        record = refused if len(inside) >= limit else admitted
-        if record is admitted:
-            counted.append(decided)
-        record(history, float(start), float(decided + 2))
+    burst(history, 0.0, 1.0, 2.0, 9.0)
+    refused(history, 11.0, retry_after_s=wait_s)
+    admitted(history, 70.0)
 
-    assert KeepsTheWindow(limit, float(window))(history).valid is not False
+    # Three are allowed: room comes when the second one leaves, at 1 + 61 = 62, so in 51 s.
+    assert RetryAfterIsHonest(WINDOW_S, limit=LIMIT)(history).valid is valid
+
+
+def test_a_wait_for_tokens_is_judged_when_asked_for() -> None:
+    history = History()
+    refused(history, 10.0, 10.1, retry_after_s=5, code="tokens_limited")
+    refused(history, 15.2, 15.3, retry_after_s=5, code="tokens_limited")
+
+    tokens = frozenset({"tokens_limited"})
+    assert RetryAfterIsHonest(WINDOW_S)(history).valid is None
+    assert RetryAfterIsHonest(WINDOW_S, codes=tokens)(history).valid is False
