@@ -39,9 +39,12 @@ class KeyIssuing:
         stripe_customer: str | None = None,
         scopes: frozenset[str] = frozenset({Scope.CHAT}),
         expires_in_s: float | None = None,
+        tag: str | None = None,
+        is_first: bool = False,
     ) -> IssuedKey:
         """Make a key for a user, who is made too if new; None leaves tier and customer alone.
 
+        Takes: tag, what a new user is found and deleted by; is_first, to refuse a known user.
         Raises: CallerError (definite), DependencyError.
         """
         if not 0 < len(user_id) <= USER_ID_LENGTH_MAX or not _is_text(user_id):
@@ -57,6 +60,8 @@ class KeyIssuing:
                 scopes=scopes,
                 created_at=now,
                 expires_at=None if expires_in_s is None else now + expires_in_s,
+                tag=tag,
+                is_first=is_first,
             )
         )
         return IssuedKey(key, record)

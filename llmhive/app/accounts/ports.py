@@ -23,6 +23,9 @@ class NewKey:
     scopes: frozenset[str]
     created_at: float
     expires_at: float | None = None
+    tag: str | None = None
+    is_first: bool = False
+    """The user must not be there yet."""
 
 
 class KeyStore(Protocol):
@@ -42,7 +45,7 @@ class KeyBook(Protocol):
         """Store a key, and its user if new.
 
         Raises: CallerError (definite) when the customer belongs to another user, or the
-        user to another customer; DependencyError.
+        user to another customer, or was to be new and is not; DependencyError.
         """
 
     def revoke(self, id_or_hash: str, at: float) -> KeyRecord | None:

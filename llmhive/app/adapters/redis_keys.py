@@ -29,6 +29,11 @@ def in_flight_key(prefix: str, user_id: str) -> str:
     return f"{prefix}{encoded(user_id)}:inflight"
 
 
+def override_key(user_id: str) -> str:
+    """HASH of an operator's `requests_per_min` for a user; TTL as asked."""
+    return f"llmhive:override:{encoded(user_id)}"
+
+
 def circuit_key(name: str) -> str:
     """HASH of the breaker `name`, which comes from configuration; no TTL."""
     return f"llmhive:circuit:{name}"

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from llmhive.app.adapters.redis_keys import in_flight_key, window_key
+from llmhive.app.adapters.redis_keys import in_flight_key, override_key, window_key
 from llmhive.app.adapters.redis_lane import Word
 from llmhive.app.adapters.redis_link import LuaScript, RedisBusyError, RedisLink
 from llmhive.app.clock import Clock
@@ -35,9 +35,10 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function ms(number) return string.format('%.0f', number) end
 """
 
-# KEYS this window, the previous one, in flight
+# KEYS this window, the previous one, in flight, the operator's override
 # ARGV W, this window's start, requests, tokens, in flight, cost in tokens, operation, lease
-# Gives now, verdict, requests, tokens, wait, reset of requests, reset of tokens, bucket.
+# Gives now, verdict, requests, tokens, wait, reset of requests, reset of tokens, bucket, and
+# the limit of requests that counted: a number by hand stands above the caller's.
 ADMIT = LuaScript(
     TIME
     + """
@@ -79,14 +80,19 @@ local function wait(kind, excess)
   return W
 end
 
-local cost, lease = tonumber(ARGV[6]), tonumber(ARGV[8])
+local cost, lease, limit = tonumber(ARGV[6]), tonumber(ARGV[8]), tonumber(ARGV[3])
+local override = redis.pcall('HGET', KEYS[4], 'requests_per_min')
+if type(override) == 'string' and #override < 10 and string.find(override, '^%d+$') then
+  override = tonumber(override)
+  limit = math.max(math.min(override, 1), math.floor(override * W / 60000))
+end
 local verdict, longest = 0, 0
 -- Leases that end later than any given now are of a clock that stepped back.
 local live = redis.call('ZCOUNT', KEYS[3], '(' .. ms(now), ms(now + 2 * lease))
 if live >= tonumber(ARGV[5]) then verdict, longest = 3, 1000 end
 local excess = sums[2] + cost - tonumber(ARGV[4])
 if excess > 0 then verdict, longest = 2, math.max(longest, wait(2, excess)) end
-excess = sums[1] + 1 - tonumber(ARGV[3])
+excess = sums[1] + 1 - limit
 if excess > 0 then verdict, longest = 1, math.max(longest, wait(1, excess)) end
 
 if verdict == 0 then
@@ -105,7 +111,7 @@ if verdict == 0 then
   redis.call('ZADD', KEYS[3], ms(now + lease), ARGV[7])
   redis.call('PEXPIRE', KEYS[3], ms(2 * lease))
 end
-return {now, verdict, sums[1], sums[2], longest, leaves(oldest[1]), leaves(oldest[2]), index}
+return {now, verdict, sums[1], sums[2], longest, leaves(oldest[1]), leaves(oldest[2]), index, limit}
 """
 )
 
@@ -217,7 +223,8 @@ class RedisWindowStore:
             keys = (window_key(prefix, user, start), window_key(prefix, user, start - window_ms))
             limits = (requests, tokens, in_flight, demand.tokens)
             rest = (demand.operation_id, self._lease_ms)
-            return (*keys, in_flight_key(prefix, user)), (window_ms, start, *limits, *rest)
+            others = (in_flight_key(prefix, user), override_key(user))
+            return (*keys, *others), (window_ms, start, *limits, *rest)
 
         def orphan(reply: Any) -> None:
             if reply[1] != WRONG_WINDOW:
@@ -289,7 +296,7 @@ class RedisWindowStore:
 
 
 def _decision(reply: Sequence[int], window_ms: int) -> Decision:
-    now, verdict, requests, tokens, wait, requests_reset, tokens_reset, bucket = reply
+    now, verdict, requests, tokens, wait, requests_reset, tokens_reset, bucket, limit = reply
     return Decision(
         REFUSALS[verdict],
         requests,
@@ -299,4 +306,5 @@ def _decision(reply: Sequence[int], window_ms: int) -> Decision:
         tokens_reset,
         now - now % window_ms,
         bucket,
+        limit,
     )

@@ -90,12 +90,15 @@ def _told(row: Any) -> KeyRecord:
 def _keep_user(connection: Connection, key: NewKey) -> None:
     """Make the user, or bring what was said of them up to date."""
     known = connection.execute(select(users).where(users.c.id == key.user_id)).one_or_none()
+    if known is not None and key.is_first:
+        raise CallerError("There is such a user already.", code="user_exists", http_status=409)
     _refuse_foreign_customer(connection, key, known.stripe_customer if known else None)
     if known is None:
         values = {
             "id": key.user_id,
             "tier": key.tier or LEAST_TIER,
             "stripe_customer": key.stripe_customer,
+            "tag": key.tag,
             "created_at": key.created_at,
         }
         connection.execute(insert(users).values(values))
@@ -110,7 +113,11 @@ def _refuse_foreign_customer(connection: Connection, key: NewKey, known: str | N
     if key.stripe_customer is None or key.stripe_customer == known:
         return
     if known is not None:
-        raise CallerError("This user already belongs to another customer.", code="customer_taken")
+        raise _taken("This user already belongs to another customer.")
     owner = select(users.c.id).where(users.c.stripe_customer == key.stripe_customer)
     if connection.execute(owner).one_or_none() is not None:
-        raise CallerError("This customer already belongs to another user.", code="customer_taken")
+        raise _taken("This customer already belongs to another user.")
+
+
+def _taken(detail: str) -> CallerError:
+    return CallerError(detail, code="customer_taken", http_status=409)

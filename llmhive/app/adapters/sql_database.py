@@ -123,6 +123,16 @@ class Database:
         """
         return await self._in_thread(partial(self._transact, work, is_read=False))
 
+    async def run_racing(self, work: Callable[[Connection], T]) -> T:
+        """The same as `run`, for work that may insert a key which somebody inserts meanwhile.
+
+        Then it is done once more, and finds what the other one left.
+        """
+        try:
+            return await self.run(work)
+        except exc.IntegrityError:
+            return await self.run(work)
+
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Do `work` in one transaction that only reads.
 

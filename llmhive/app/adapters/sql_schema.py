@@ -6,7 +6,13 @@ Imports nothing of the service.
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, ForeignKey, Index, MetaData, String, Table, Text
+from typing import Final
+
+from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
+
+# In a column's `info`: whose row it is. Deleting a user deletes every row that is theirs.
+OF_USER: Final = {"owner": "user"}
+OF_CUSTOMER: Final = {"owner": "customer"}
 
 METADATA = MetaData(
     naming_convention={
@@ -29,6 +35,7 @@ users = Table(
     # What a run of the suite or an operator marked the user with, for deletion by tag.
     Column("tag", String(255), nullable=True),
     Column("created_at", Float, nullable=False),
+    Index("ix_users_tag", "tag"),
 )
 
 api_keys = Table(
@@ -37,13 +44,60 @@ api_keys = Table(
     Column("id", String(32), primary_key=True),
     # SHA-256 of the whole key, hex: keys are random, so a slow hash would add nothing.
     Column("key_hash", String(64), nullable=False, unique=True),
-    Column("user_id", String(255), ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column(
+        "user_id",
+        String(255),
+        ForeignKey("users.id", ondelete="CASCADE"),
+        nullable=False,
+        info=OF_USER,
+    ),
     # Words with a space between, as in RFC 6749 section 3.3.
     Column("scopes", Text, nullable=False, server_default="chat"),
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, nullable=True),
     Column("revoked_at", Float, nullable=True),
     Index("ix_api_keys_user_id", "user_id"),
+)
+
+# A user's limit as an operator wants it for a while.
+limit_overrides = Table(
+    "limit_overrides",
+    METADATA,
+    Column(
+        "user_id",
+        String(255),
+        ForeignKey("users.id", ondelete="CASCADE"),
+        primary_key=True,
+        info=OF_USER,
+    ),
+    Column("requests_per_min", Integer, nullable=False),
+    Column("ends_at", Float, nullable=False),
+    # Random, new with every change, so that a mirror knows whether it shows this one.
+    Column("revision", String(32), nullable=False),
+)
+
+# The last that an operator said of a breaker; names come from configuration.
+breaker_orders = Table(
+    "breaker_orders",
+    METADATA,
+    Column("name", String(255), primary_key=True),
+    # open, closed, or empty: given back to its timers.
+    Column("forced", String(8), nullable=False),
+    Column("reason", String(255), nullable=False),
+    Column("revision", String(32), nullable=False),
+    Column("ordered_at", Float, nullable=False),
+)
+
+# Who runs a verification against this service: one row, for one run at a time.
+run_leases = Table(
+    "run_leases",
+    METADATA,
+    Column("name", String(32), primary_key=True),
+    Column("lease_id", String(32), nullable=False),
+    Column("holder", String(128), nullable=False),
+    Column("run", String(64), nullable=False),
+    Column("acquired_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False),
 )
 
 # One row, written and rolled back by the check that the database can be written.

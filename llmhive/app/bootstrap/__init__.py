@@ -17,7 +17,7 @@ from llmhive.app.api.middleware.cors import Cors
 from llmhive.app.api.middleware.exchange import ExchangeMiddleware
 from llmhive.app.api.problem import MASKER
 from llmhive.app.api.refusals import ProblemRefusals
-from llmhive.app.bootstrap import chat_parts, configurations
+from llmhive.app.bootstrap import admin_parts, chat_parts, configurations
 from llmhive.app.bootstrap.chat_parts import Worker
 from llmhive.app.bootstrap.service import Background, Lifetime, Service
 from llmhive.app.clock import Clock, SystemClock
@@ -41,12 +41,18 @@ def build(settings: Settings, *, clock: Clock | None = None) -> Service:
     database = _database(worker)
     accounts = AccountService(SqlAccounts(database), configurations.accounts(settings), clock=clock)
     identity = Identity(accounts.authenticate)
+    redis = chat_parts.link(worker)
+    overrides = admin_parts.overrides(worker, database, redis)
+    limiter = chat_parts.limiter(worker, redis, overrides.requests_for)
+    breakers = chat_parts.guards(worker, redis)
     parts = ApiParts(
         facts=_facts(settings),
         board=board,
         identity=identity,
         metrics_token=settings.metrics_token,
-        thin=[chat_parts.route(worker, identity)],
+        thin=[chat_parts.route(worker, identity, limiter=limiter, breakers=breakers)],
+        routers=admin_parts.ROUTERS,
+        state=admin_parts.state(worker, database, redis, breakers=breakers, overrides=overrides),
         is_production=settings.is_production,
     )
     worker.lifetime.before.append(probes.once)

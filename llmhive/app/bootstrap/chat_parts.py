@@ -33,8 +33,6 @@ PROVIDERS: Final[dict[str, Callable[..., CompletionProvider]]] = {
     "openai": OpenAIProvider,
     "anthropic": AnthropicProvider,
 }
-# One credential per provider so far; the number is its place in the configuration.
-CREDENTIAL: Final = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +64,16 @@ def link(worker: Worker) -> RedisLink | None:
     return redis
 
 
-def limiter(worker: Worker, redis: RedisLink | None) -> LimitService:
+def limiter(
+    worker: Worker, redis: RedisLink | None, overridden: Callable[[str], int | None]
+) -> LimitService:
     """The limits, shared if there is a Redis."""
     config, clock = configurations.limits(worker.settings), worker.clock
     prefix = worker.settings.rate_limit_redis_prefix
     store = RedisWindowStore(redis, clock, config, prefix=prefix) if redis else None
-    service = LimitService(config, clock=clock, store=store, observer=LimitMetrics())
+    service = LimitService(
+        config, clock=clock, store=store, observer=LimitMetrics(), overridden=overridden
+    )
     worker.lifetime.beside["limits"] = service.renew_forever
     worker.lifetime.after.append(service.flush)
     return service
@@ -80,10 +82,7 @@ def limiter(worker: Worker, redis: RedisLink | None) -> LimitService:
 def guards(worker: Worker, redis: RedisLink | None) -> BreakerService:
     """The breakers, shared if there is a Redis."""
     config, clock = configurations.breakers(worker.settings), worker.clock
-    names = {
-        provider: [breaker_name(provider, model)]
-        for provider, model in configurations.models(worker.settings).items()
-    }
+    names = configurations.breakers_of(worker.settings)
     store = RedisCircuitStore(redis, clock, config) if redis else None
     service = BreakerService(names, config, clock=clock, observer=BreakerMetrics(), store=store)
     worker.lifetime.before.append(service.follow)
@@ -91,11 +90,6 @@ def guards(worker: Worker, redis: RedisLink | None) -> BreakerService:
     worker.lifetime.after.append(service.flush)
     worker.board.add_source(partial(_components, service, worker.probes, names))
     return service
-
-
-def breaker_name(provider: str, model: str) -> str:
-    """The breaker of a provider, a model and a credential."""
-    return f"{provider}:{model}:{CREDENTIAL}"
 
 
 def _components(
@@ -120,14 +114,15 @@ def _components(
             )
 
 
-def route(worker: Worker, identity: Identity) -> ThinRoute:
+def route(
+    worker: Worker, identity: Identity, *, limiter: LimitService, breakers: BreakerService
+) -> ThinRoute:
     """The chat route with everything behind it."""
     settings, clock = worker.settings, worker.clock
-    redis = link(worker)
     service = ChatService(
         _provider_routes(worker),
-        limiter=limiter(worker, redis),
-        breakers=guards(worker, redis),
+        limiter=limiter,
+        breakers=breakers,
         config=configurations.chat(settings),
         clock=clock,
         observer=ChatMetrics(),
@@ -140,6 +135,7 @@ def _provider_routes(worker: Worker) -> list[ProviderRoute]:
     transport = AiohttpTransport()
     worker.lifetime.after.append(transport.aclose)
     routes = []
+    breakers = configurations.breakers_of(settings)
     for provider, model in configurations.models(settings).items():
         base_url = str(getattr(settings, f"{provider}_base_url"))
         adapter = PROVIDERS[provider](
@@ -150,7 +146,7 @@ def _provider_routes(worker: Worker) -> list[ProviderRoute]:
             transport=transport,
             clock=worker.clock,
         )
-        routes.append(ProviderRoute(adapter, breaker_name(provider, model)))
+        routes.append(ProviderRoute(adapter, breakers[provider][0]))
         worker.probes.watch_provider(provider, base_url)
         worker.board.has_provider = True
     return routes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from llmhive.app.accounts.model import AccountConfig
 from llmhive.app.api.chat import ChatRouteConfig
 from llmhive.app.breakers.model import BreakerConfig
@@ -9,6 +11,9 @@ from llmhive.app.limits.model import LimitConfig, Tier
 from llmhive.app.orchestration.model import ChatConfig
 from llmhive.app.orchestration.retries import RetryConfig
 from llmhive.app.settings import Settings
+
+# One credential per provider so far; the number is its place in the configuration.
+CREDENTIAL: Final = 0
 
 
 def accounts(settings: Settings) -> AccountConfig:
@@ -70,6 +75,20 @@ def models(settings: Settings) -> dict[str, str]:
         for provider in settings.llm_providers
         if settings.provider_key(provider)
     }
+
+
+def breakers_of(settings: Settings) -> dict[str, list[str]]:
+    """Provider -> its breakers: one per model and credential."""
+    return {
+        provider: [f"{provider}:{model}:{CREDENTIAL}"]
+        for provider, model in models(settings).items()
+    }
+
+
+def breaker_names(settings: Settings) -> list[str]:
+    """Every breaker, the providers' parents included."""
+    names = breakers_of(settings)
+    return [*names, *(name for children in names.values() for name in children)]
 
 
 def chat_route(settings: Settings) -> ChatRouteConfig:

@@ -176,16 +176,17 @@ class BreakerService:
         breakers = self._shared.by_name.items()
         return {name: each.view(now, is_shared=self._is_fleet) for name, each in breakers}
 
-    def force(self, name: str, forced: Forced, reason: str) -> None:
+    def force(self, name: str, forced: Forced, reason: str, *, epoch: str | None = None) -> None:
         """Open or close a breaker until told otherwise; `Forced.NO` starts it afresh, closed.
 
+        Takes: epoch, the same for one order in every worker, so that it is one move for all.
         Raises: InvariantError for a name that is not configured.
         """
         breaker = self._shared.by_name.get(name)
         if breaker is None:
             known = ", ".join(sorted(self._shared.by_name))
             raise InvariantError(f"No breaker {name}; known: {known}.")
-        self._shared.force(breaker, forced, reason)
+        self._shared.force(breaker, forced, reason, epoch)
 
     # -- in the background
 

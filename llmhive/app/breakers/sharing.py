@@ -59,9 +59,11 @@ class SharedBreakers:
         if fallen is not breaker.record:
             self.move(breaker, fallen)
 
-    def force(self, breaker: Breaker, by: model.Forced, reason: str) -> None:
-        """Put an operator's word into effect here, and tell the others."""
-        self.move(breaker, model.forced(self._clock.monotonic(), by, reason, self._fate().epoch))
+    def force(self, breaker: Breaker, by: model.Forced, reason: str, epoch: str | None) -> None:
+        """Put an operator's word into effect here, and tell the others, unless that is done."""
+        if epoch != breaker.record.epoch:
+            named = epoch or self._fate().epoch
+            self.move(breaker, model.forced(self._clock.monotonic(), by, reason, named))
 
     def move(self, breaker: Breaker, record: CircuitRecord) -> None:
         """Take a transition here, and tell the others."""

@@ -41,6 +41,12 @@ class Tier:
         parts = (self.requests, self.tokens, self.in_flight)
         return Tier(*(-(-part // workers) for part in parts))
 
+    def granting(self, requests: int | None) -> Tier:
+        """The same with another number of requests, if one is given."""
+        if requests is None or requests == self.requests:
+            return self
+        return Tier(requests, self.tokens, self.in_flight)
+
 
 @dataclass(frozen=True, slots=True)
 class LimitConfig:
@@ -83,6 +89,7 @@ class Decision(NamedTuple):
     """A store's answer; used counts include the request if it was admitted.
 
     `bucket` (in its window) is where an admitted request stands. Waits are from now.
+    `requests_limit` is what counted: the store may know of an override.
     """
 
     refused_by: Limit | None
@@ -93,6 +100,7 @@ class Decision(NamedTuple):
     tokens_reset_ms: int
     window_start_ms: int
     bucket: int
+    requests_limit: int
 
 
 class Settlement(NamedTuple):

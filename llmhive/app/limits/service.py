@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -59,11 +59,14 @@ class LimitService:
         clock: Clock,
         store: WindowStore | None = None,
         observer: LimitObserver | None = None,
+        overridden: Callable[[str], int | None] | None = None,
     ) -> None:
+        """Takes: `overridden`, the requests per window that an operator granted a user, or None."""
         self._config = config
         self._clock = clock
         self._store = store
         self._observer = observer
+        self._overridden = overridden or (lambda _user: None)
         self._shadow = Shadow(config)
         self._shares = {tier: tier.share(config.workers) for tier in config.tiers.values()}
         self._is_alone_degraded = store is not None or config.workers > 1
@@ -84,7 +87,7 @@ class LimitService:
         CapacityError 503 (definite) when this worker asks the store for too much at once.
         Stores: see the store; the worker's share is counted here always.
         """
-        limits = self._config.tier(tier)
+        limits = self._config.tier(tier).granting(self._overridden(user))
         if tokens > limits.tokens:
             raise CallerError(
                 f"The request may use {tokens} tokens; its tier has {limits.tokens} per window.",
@@ -157,7 +160,7 @@ class LimitService:
 
     def _admit_alone(self, demand: Demand, *, is_unsure: bool) -> Admission:
         now_ms = self._now_ms()
-        share = self._shares[demand.limits]
+        share = self._shares.get(demand.limits) or demand.limits.share(self._config.workers)
         demand = demand._replace(limits=share)
         decision = self._shadow.admit(demand, now_ms)
         if decision.refused_by is None:
@@ -174,7 +177,7 @@ class LimitService:
         told = admission(
             demand,
             decision,
-            limits=demand.limits,
+            limits=demand.limits.granting(decision.requests_limit),
             window_s=self._config.window_s,
             degraded=is_local and self._is_alone_degraded,
         )

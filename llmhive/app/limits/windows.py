@@ -97,6 +97,7 @@ class Windows:
             tokens_reset_ms=self._wait_ms(window, TOKENS, 1, now_ms),
             window_start_ms=start * self._window_ms,
             bucket=bucket,
+            requests_limit=demand.limits.requests,
         )
 
     def count(self, demand: Demand, now_ms: int) -> int:
