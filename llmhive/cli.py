@@ -1,4 +1,4 @@
-"""The command line: serve, migrate, doctor, keys.
+"""The command line: serve, migrate, doctor, keys, and what operators say.
 
 Exit codes: 0 done, 1 refused or something is wrong, 2 usage, 3 could not start or run.
 Commands import what they need when they run, so that `serve` is quick.
@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import llmhive
-from llmhive import supervisor
+from llmhive import operator_arguments, supervisor
 from llmhive.app.errors import CallerError, ConfigurationError, DependencyError
 from llmhive.app.safety.masking import Masker
 from llmhive.app.settings import Environment, Settings, read_environment
@@ -30,6 +30,8 @@ UNITS: Final = {"ms": 0.001, "s": 1, None: 1, "m": 60, "h": 3600, "d": 86_400}
 DURATION_MAX_S: Final = 10 * 365 * 86_400
 WORKERS_MAX: Final = 256
 PORT_MAX: Final = 65_535
+# As in the limits' own model, which is not loaded for this.
+REQUESTS_PER_MIN_MAX: Final = 1_000_000
 
 
 def duration_s(text: str) -> float:
@@ -71,6 +73,10 @@ def parser() -> argparse.ArgumentParser:
     doctor.set_defaults(run=run_doctor)
     keys = commands.add_parser("keys", help="make and revoke API keys")
     _add_keys(keys.add_subparsers(dest="action", required=True))
+    operator_arguments.add_to(
+        commands, duration_s=duration_s, number=within(0, REQUESTS_PER_MIN_MAX)
+    )
+    whole.set_defaults(run=run_operators)
     return whole
 
 
@@ -191,6 +197,16 @@ def run_keys_revoke(settings: Settings, given: argparse.Namespace) -> int:
     _bring_up_to_date(settings)
     told = key_commands.revoke(settings, given.key)
     print(json.dumps(told) if given.json else f"revoked {told['key_id']} of {told['user']}")
+    return 0
+
+
+def run_operators(settings: Settings, given: argparse.Namespace) -> int:
+    """Tell the database what an operator says of limits, breakers or users."""
+    from llmhive import operator_commands  # noqa: PLC0415
+
+    _bring_up_to_date(settings)
+    told = operator_commands.run(settings, given.operate, operator_arguments.given_to(given))
+    print(json.dumps(told) if given.json else operator_arguments.as_text(told))
     return 0
 
 
