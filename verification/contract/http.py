@@ -26,7 +26,40 @@ WEBHOOKS: Final = Route("POST", "/api/billing/webhooks", needs_key=False)
 SUBSCRIPTION: Final = Route("GET", "/api/billing/subscription", needs_key=True)
 LEDGER: Final = Route("GET", "/api/billing/ledger", needs_key=True)
 
-ROUTES: Final = (HEALTH, LIVE, READY, METRICS, CHAT, WEBHOOKS, SUBSCRIPTION, LEDGER)
+# Operators': a key with scope `admin`. The breaker, the user and the lease are named in the path.
+ADMIN_BREAKERS: Final = Route("GET", "/api/admin/breakers", needs_key=True)
+ADMIN_BREAKER_ORDER: Final = Route("POST", "/api/admin/breakers/{name}", needs_key=True)
+ADMIN_LIMITS: Final = Route("GET", "/api/admin/limits", needs_key=True)
+ADMIN_LIMIT_SET: Final = Route("PUT", "/api/admin/limits/{user}", needs_key=True)
+ADMIN_LIMIT_CLEAR: Final = Route("DELETE", "/api/admin/limits/{user}", needs_key=True)
+ADMIN_USERS: Final = Route("GET", "/api/admin/users", needs_key=True)
+ADMIN_USER_MAKE: Final = Route("POST", "/api/admin/users", needs_key=True)
+ADMIN_USERS_DELETE: Final = Route("DELETE", "/api/admin/users", needs_key=True)
+ADMIN_USER_DELETE: Final = Route("DELETE", "/api/admin/users/{user}", needs_key=True)
+ADMIN_LEASE: Final = Route("GET", "/api/admin/run-lease", needs_key=True)
+ADMIN_LEASE_TAKE: Final = Route("POST", "/api/admin/run-lease", needs_key=True)
+ADMIN_LEASE_RENEW: Final = Route("PUT", "/api/admin/run-lease/{lease_id}", needs_key=True)
+ADMIN_LEASE_RELEASE: Final = Route("DELETE", "/api/admin/run-lease/{lease_id}", needs_key=True)
+
+ADMIN_ROUTES: Final = (
+    ADMIN_BREAKERS,
+    ADMIN_BREAKER_ORDER,
+    ADMIN_LIMITS,
+    ADMIN_LIMIT_SET,
+    ADMIN_LIMIT_CLEAR,
+    ADMIN_USERS,
+    ADMIN_USER_MAKE,
+    ADMIN_USERS_DELETE,
+    ADMIN_USER_DELETE,
+    ADMIN_LEASE,
+    ADMIN_LEASE_TAKE,
+    ADMIN_LEASE_RENEW,
+    ADMIN_LEASE_RELEASE,
+)
+ROUTES: Final = (
+    *(HEALTH, LIVE, READY, METRICS, CHAT, WEBHOOKS, SUBSCRIPTION, LEDGER),
+    *ADMIN_ROUTES,
+)
 
 PROBLEM_TYPE: Final = "application/problem+json"
 PROBLEM_FIELDS: Final = frozenset({"type", "title", "status", "code", "detail", "request_id"})
@@ -36,6 +69,15 @@ CHAT_FIELDS: Final = frozenset(
 USAGE_FIELDS: Final = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
 SUBSCRIPTION_FIELDS: Final = frozenset({"user", "tier", "status", "entitled", "subscriptions"})
 LEDGER_FIELDS: Final = frozenset({"event", "invoice", "kind", "amount", "currency", "created"})
+# What an operator may order of a breaker.
+BREAKER_ACTIONS: Final = ("force_open", "force_close", "reset")
+# A tag marks what one run made: a word of at most 64 characters.
+TAG_CHARACTERS_MAX: Final = 64
+LEASE_TTL_S: Final = (5, 3600)
+ADMIN_BODY_BYTES_MAX: Final = 16_384
+# The event of an audit line, and what it says.
+AUDIT_EVENT: Final = "admin_call"
+AUDIT_FIELDS: Final = frozenset({"action", "method", "route", "key_id", "status"})
 
 REQUEST_ID: Final = "X-Request-ID"
 SERVED_BY: Final = "X-Served-By"
@@ -58,6 +100,10 @@ ERROR_CODES: Final = {
     "insufficient_scope": 403,
     "not_found": 404,
     "method_not_allowed": 405,
+    "user_exists": 409,
+    "customer_taken": 409,
+    "lease_held": 409,
+    "lease_lost": 409,
     "rate_limited": 429,
     "tokens_limited": 429,
     "too_many_in_flight": 429,

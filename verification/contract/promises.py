@@ -16,6 +16,7 @@ from verification.contract.promised.deployment import *  # noqa: F403  the door 
 from verification.contract.promised.http import *  # noqa: F403  the door to all
 from verification.contract.promised.limits import *  # noqa: F403  the door to all
 from verification.contract.promised.observability import *  # noqa: F403  the door to all
+from verification.contract.promised.operators import *  # noqa: F403  the door to all
 from verification.contract.promised.retries import *  # noqa: F403  the door to all
 from verification.contract.promised.security import *  # noqa: F403  the door to all
 

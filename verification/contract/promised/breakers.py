@@ -70,3 +70,9 @@ ALL_OPEN: Final = promise(
     "with all providers open the answer is 503 with Retry-After, at once",
     "predeploy.integration.fallbacks-verified",
 )
+BREAKER_ORDERS: Final = promise(
+    "DESIGN 3.3; checklist, Circuit Breaker Reset",
+    "breakers.orders",
+    "an operator's order to a breaker is followed by all workers within 5 s, above every timer",
+    "emergency.breaker-reset",
+)
