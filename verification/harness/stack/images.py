@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import socket
 import subprocess
 import tarfile
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import docker
 from docker.errors import DockerException, ImageNotFound
+from docker.utils import parse_host
 
 from verification.harness.stack.model import StackError
 
@@ -30,6 +33,7 @@ OURS: Final = "llmhive-verify"
 PULL_WITHIN_S: Final = 120
 # Docker's daemon is on this machine.
 DAEMON_WITHIN_S: Final = 10
+UNIX: Final = "http+unix://"
 
 
 def client(timeout_s: int = DAEMON_WITHIN_S) -> Any:
@@ -38,11 +42,21 @@ def client(timeout_s: int = DAEMON_WITHIN_S) -> Any:
     Raises: StackError when none does.
     """
     try:
+        _feel_daemon(timeout_s)
         found = docker.from_env(timeout=timeout_s)
         found.ping()
-    except DockerException as error:
+    except (DockerException, OSError) as error:
         raise StackError(f"no Docker daemon answers: {error}") from error
     return found
+
+
+def _feel_daemon(timeout_s: int) -> None:
+    """Raise OSError when nobody listens: the client would leave its own socket open then."""
+    address = parse_host(os.environ.get("DOCKER_HOST"))
+    if address.startswith(UNIX):
+        with socket.socket(socket.AF_UNIX) as wire:
+            wire.settimeout(timeout_s)
+            wire.connect(address.removeprefix(UNIX))
 
 
 def image(official: str, program: Callable[[], Program]) -> str:
