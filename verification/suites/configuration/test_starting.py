@@ -1,0 +1,164 @@
+"""A start with wrong settings stops at once, naming every problem and no secret."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from verification.contract import http, promises
+from verification.harness import capabilities as can
+from verification.harness.claims import claim
+from verification.harness.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from verification.harness.target import Target
+
+COULD_NOT_START = 3
+# Variable -> a value that it must not take.
+WRONG = {
+    "LLMHIVE_ENVIRONMENT": "prod",
+    "S4_LLM_TIMEOUT": "abc",
+    "S4_MAX_WALL_CLOCK": "-1",
+    "S4_MAX_ITERATIONS": "0",
+    "S4_COREF_TIMEOUT": "nan",
+    "REDIS_MAX_CONNECTIONS": "1e9",
+    "REDIS_URL": "http://localhost",
+    "RATE_LIMIT_WINDOW_S": "inf",
+    "RATE_LIMIT_TIERS": "free=ten",
+    "RATE_LIMIT_REDIS_PREFIX": "a b",
+    "LOG_LEVEL": "LOUD",
+    "LLM_PROVIDERS": "openai,cohere",
+    "OPENAI_BASE_URL": "api.openai.com",
+    "BREAKER_FAILURE_RATIO": "1.5",
+    "DRAIN_SECONDS": "5 minutes",
+    "CORS_ORIGINS": "*",
+}
+# What production cannot do without -> what else has to be taken away for it to be missing.
+NEEDED: dict[str, dict[str, str | None]] = {
+    "STRIPE_SECRET_KEY": {"STRIPE_SECRET_KEY": None},
+    "STRIPE_WEBHOOK_SECRET": {"STRIPE_WEBHOOK_SECRET": None},
+    "STRIPE_PRICE_ID_BASIC_MONTHLY": {"STRIPE_PRICE_ID_BASIC_MONTHLY": ""},
+    "STRIPE_PRICE_ID_PRO_MONTHLY": {"STRIPE_PRICE_ID_PRO_MONTHLY": None},
+    "STRIPE_PRICE_ID_ENTERPRISE_MONTHLY": {"STRIPE_PRICE_ID_ENTERPRISE_MONTHLY": " "},
+    "OPENAI_API_KEY": {"OPENAI_API_KEY": None, "ANTHROPIC_API_KEY": None},
+    "REDIS_URL": {"REDIS_URL": None},
+}
+PRODUCTION: Mapping[str, str | None] = {"LLMHIVE_ENVIRONMENT": "production"}
+
+
+@claim("configuration.wrong.all-named", proves=[promises.SETTINGS_CHECKED], needs=[can.RESTART])
+def test_every_wrong_setting_is_named_in_one_message(target: Target) -> None:
+    ended = target.try_start(WRONG)
+
+    assert (ended.code, ended.listened) == (COULD_NOT_START, False)
+    assert [name for name in WRONG if name not in ended.stderr] == []
+
+
+@claim("configuration.wrong.each-refused", proves=[promises.SETTINGS_CHECKED], needs=[can.SHELL])
+def test_a_wrong_value_is_shown_with_what_was_expected(target: Target) -> None:
+    ended = target.try_start({"S4_MAX_ITERATIONS": "10.5"})
+
+    line = next(line for line in ended.stderr.splitlines() if "S4_MAX_ITERATIONS" in line)
+    assert "10.5" in line
+    assert "expected" in line
+
+
+@claim(
+    "configuration.wrong.no-secret-shown",
+    proves=[promises.SETTINGS_CHECKED, promises.NO_SECRET_LEAVES],
+    needs=[can.RESTART],
+)
+def test_a_start_that_fails_shows_no_secret(target: Target) -> None:
+    canary = secrets.token_hex(16)
+    wrong = {
+        "REDIS_URL": f"http://:{canary}@127.0.0.1:1/0",
+        "DATABASE_URL": f"mysql://user:{canary}@127.0.0.1/x",
+        "OPENAI_API_KEY": f"sk-{canary}\x07",
+        "STRIPE_WEBHOOK_SECRET": f"whsec_{canary},",
+        "STRIPE_SECRET_KEY": f"sk_test_{canary}",
+        "S4_LLM_TIMEOUT": "abc",
+    }
+
+    ended = target.try_start(wrong)
+
+    assert ended.code == COULD_NOT_START
+    assert canary not in ended.stderr + ended.stdout
+
+
+@claim(
+    "configuration.production.nothing-missing",
+    proves=[promises.SETTINGS_CHECKED, promises.WORKERS_NEED_REDIS],
+    needs=[can.RESTART],
+)
+def test_in_production_everything_that_is_missing_is_named_at_the_start(target: Target) -> None:
+    without = {name: value for taken in NEEDED.values() for name, value in taken.items()}
+
+    ended = target.try_start({**PRODUCTION, **without}, workers=2)
+
+    assert (ended.code, ended.listened) == (COULD_NOT_START, False)
+    assert [name for name in NEEDED if name not in ended.stderr] == []
+
+
+@claim(
+    "configuration.secrets.with-line-ends",
+    proves=[promises.SECRETS_FROM_ENVIRONMENT, promises.PROVIDER_KEYS],
+    needs=[can.RESTART, can.USERS, can.SCRIPT, can.LOGS],
+)
+def test_a_secret_with_a_line_end_works_and_is_never_printed(target: Target) -> None:
+    provider = target.provider(target.providers[0])
+    target.restart({"OPENAI_API_KEY": f"{provider.key} \r\n"})
+
+    result = target.chat(target.new_user(), "hello")
+
+    assert result.status == 200
+    assert [call.key for call in provider.journal()] == [provider.key]
+    assert provider.key not in target.raw_log_text()
+
+
+@claim(
+    "configuration.keys.each-providers-own",
+    proves=[promises.PROVIDER_KEYS],
+    needs=[can.RESTART, can.USERS, can.SCRIPT],
+)
+def test_a_provider_without_a_key_is_not_called_with_anothers(target: Target) -> None:
+    target.restart({"OPENAI_API_KEY": None})
+
+    result = target.chat(target.new_user(), "hello")
+
+    keys = [call.key for call in target.provider("anthropic").journal()]
+    assert (result.status, result.body.get("provider")) == (200, "anthropic")
+    assert keys == [target.provider("anthropic").key]
+    assert target.provider("openai").journal() == []
+
+
+@claim("configuration.doctor", proves=[promises.SETTINGS_CHECKED], needs=[can.SHELL, can.CANARIES])
+def test_the_doctor_tells_effective_settings_and_no_secret(target: Target) -> None:
+    told = target.shell(["doctor", "--json"])
+
+    assert told.code == 0
+    assert told.stdout.count("S4_LLM_TIMEOUT") >= 1
+    assert [name for name, secret in target.canaries.items() if secret in told.stdout] == []
+
+
+@claim(
+    "configuration.migrations",
+    proves=[promises.MIGRATIONS, promises.READINESS],
+    needs=[can.RESTART],
+)
+def test_a_database_that_is_not_migrated_is_not_ready_until_it_is(target: Target) -> None:
+    with target.beside({"LLMHIVE_ENVIRONMENT": "staging"}) as (beside, run):
+        before = beside.get(http.READY.path)
+        named = (beside.get(http.HEALTH.path).json() or {})["components"]["database"]["state"]
+        migrated = run(["migrate"])
+        after = eventually(
+            lambda: beside.get(http.READY.path),
+            until=lambda answer: answer.status == 200,
+            within_s=10.0,
+            claim="a migrated database makes it ready",
+        )
+        again = run(["migrate"])
+
+    assert (before.status, named) == (503, "not_migrated")
+    assert (migrated.code, again.code, after.status) == (0, 0, 200)

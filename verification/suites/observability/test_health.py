@@ -1,0 +1,94 @@
+"""Health says how things stand, from real checks, at once, whatever hangs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from verification.contract import http, promises
+from verification.harness import capabilities as can
+from verification.harness.claims import claim
+from verification.harness.waiting import eventually
+
+if TYPE_CHECKING:
+    from verification.harness.target import Target
+
+# A check every 0.2 s here, of which a provider's is every fifth, with the longest of them.
+SEEN_WITHIN_S = 6.0
+# Health that waited for what hangs would take its time-out of seconds; ten times this bound.
+AT_ONCE_S = 0.3
+
+
+@claim(
+    "observability.health.follows",
+    proves=[promises.HEALTH_COMPONENTS],
+    needs=[can.FAULTS],
+    faults=["redis", "openai", "anthropic"],
+)
+@pytest.mark.parametrize("link", ["redis", "openai", "anthropic"])
+def test_a_component_that_is_cut_off_is_shown_and_so_is_its_return(
+    link: str, target: Target
+) -> None:
+    name = link if link == "redis" else f"provider:{link}"
+    assert target.component(name)["state"] == "up"
+
+    with target.faults.refuse(link):
+        cut = eventually(
+            target.health,
+            until=lambda seen: seen["components"][name]["state"] != "up",
+            within_s=SEEN_WITHIN_S,
+            claim=f"health shows that {link} is cut off",
+        )
+    healed = eventually(
+        target.health,
+        until=lambda seen: seen["components"][name]["state"] == "up",
+        within_s=SEEN_WITHIN_S,
+        claim=f"health shows that {link} is back",
+    )
+
+    assert (cut["status"], healed["status"]) == ("degraded", "ok")
+    assert healed["components"][name]["age_s"] < SEEN_WITHIN_S
+
+
+@claim(
+    "observability.health.all-providers-away",
+    proves=[promises.HEALTH_COMPONENTS, promises.READINESS],
+    needs=[can.FAULTS],
+    faults=["openai", "anthropic"],
+)
+def test_without_any_provider_it_is_unavailable_and_still_ready(target: Target) -> None:
+    with target.faults.refuse("openai"), target.faults.refuse("anthropic"):
+        away = eventually(
+            lambda: target.http.get(http.HEALTH.path),
+            until=lambda answer: answer.status == 503,
+            within_s=SEEN_WITHIN_S,
+            claim="health says that no provider can be reached",
+        )
+        ready = target.http.get(http.READY.path)
+        live = target.http.get(http.LIVE.path)
+
+    assert away.json()["status"] == "unavailable"
+    assert (ready.status, live.status) == (200, 200)
+
+
+@claim(
+    "observability.health.never-waits",
+    proves=[promises.HEALTH_NEVER_WAITS],
+    needs=[can.FAULTS, can.DATABASE],
+    faults=["redis", "openai", "anthropic", "database"],
+)
+def test_health_answers_at_once_while_everything_behind_it_hangs(target: Target) -> None:
+    with (
+        target.faults.hang("redis"),
+        target.faults.hang("openai"),
+        target.faults.hang("anthropic"),
+        target.database_lock(),
+    ):
+        answers = [target.http.get(http.HEALTH.path) for _ in range(7)]
+        controls = [target.http.get(http.LIVE.path) for _ in range(7)]
+
+    worst_control_s = max(one.seconds for one in controls)
+    median_s = sorted(one.seconds for one in answers)[3]
+    assert {one.status for one in answers} <= {200, 503}
+    assert median_s <= AT_ONCE_S + worst_control_s

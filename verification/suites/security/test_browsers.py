@@ -1,0 +1,96 @@
+"""What browsers are told: which origins may read, and what no cache may keep, on every answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from verification.contract import http, promises
+from verification.harness import capabilities as can
+from verification.harness.claims import claim
+
+if TYPE_CHECKING:
+    from verification.harness.http_client import Answer
+    from verification.harness.target import Target
+
+LISTED = "https://app.example.com"
+FOREIGN = "https://app.example.com.evil.example"
+ORIGINS = {"CORS_ORIGINS": LISTED}
+HARDENED = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+}
+
+
+def every_kind(target: Target, origin: str) -> dict[str, Answer]:
+    """An answer of every kind that callers get, asked for by a page of `origin`."""
+    user, told = target.new_user("pro"), {"origin": origin}
+    found = {
+        "200": target.chat(user, "hello", headers=told).answer,
+        "stream": target.chat(user, "hello", headers=told, stream=True).answer,
+        "401": target.http.post(http.CHAT.path, json={"message": "hello"}, headers=told),
+        "404": target.http.get("/api/nowhere", headers=told),
+        "422": target.chat(user, None, headers=told).answer,
+        "health": target.http.get(http.HEALTH.path, headers=told),
+    }
+    for name in target.providers:
+        target.provider(name).fail(500)
+    return {**found, "503": target.chat(user, "hello", headers=told).answer}
+
+
+@claim(
+    "security.cors.listed-only",
+    proves=[promises.CORS],
+    needs=[can.USERS, can.SCRIPT],
+    env=ORIGINS,
+)
+def test_only_a_listed_origin_may_read_and_errors_are_readable_too(target: Target) -> None:
+    listed = every_kind(target, LISTED)
+    foreign = every_kind(target, FOREIGN)
+
+    allowed = {
+        name: answer.headers.get("access-control-allow-origin") for name, answer in listed.items()
+    }
+    refused = {
+        name: answer.headers.get("access-control-allow-origin") for name, answer in foreign.items()
+    }
+    assert allowed == dict.fromkeys(listed, LISTED)
+    assert refused == dict.fromkeys(foreign)
+    assert [
+        name for name, one in listed.items() if "origin" not in one.headers["vary"].lower()
+    ] == []
+
+
+@claim("security.cors.preflight", proves=[promises.CORS], env=ORIGINS)
+def test_a_preflight_needs_no_key_and_allows_what_callers_send(target: Target) -> None:
+    asked = {
+        "origin": LISTED,
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "authorization,content-type",
+    }
+
+    answer = target.http.options(http.CHAT.path, headers=asked)
+    foreign = target.http.options(http.CHAT.path, headers={**asked, "origin": FOREIGN})
+
+    allowed = answer.headers.get("access-control-allow-headers", "").lower()
+    assert answer.status in {200, 204}
+    assert answer.headers["access-control-allow-origin"] == LISTED
+    assert {"authorization", "content-type"} <= {name.strip() for name in allowed.split(",")}
+    assert "access-control-allow-origin" not in foreign.headers
+
+
+@claim(
+    "security.headers.everywhere", proves=[promises.SECURITY_HEADERS], needs=[can.USERS, can.SCRIPT]
+)
+def test_every_answer_is_hardened_and_kept_by_no_cache(target: Target) -> None:
+    answers = every_kind(target, FOREIGN)
+
+    lacking = [
+        f"{kind}: {name}"
+        for kind, answer in answers.items()
+        for name, value in HARDENED.items()
+        if answer.headers.get(name) != value
+    ]
+    assert lacking == []
+    assert [kind for kind, answer in answers.items() if not answer.served_by] == []

@@ -1,0 +1,160 @@
+"""Who gets in: a live key on every route, and nothing else that a caller can say."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from verification.contract import http, promises
+from verification.contract.bounds import bounds
+from verification.contract.tiers import FREE
+from verification.harness import capabilities as can
+from verification.harness.claims import claim
+from verification.harness.waiting import eventually, together
+
+if TYPE_CHECKING:
+    from verification.harness.http_client import Answer
+    from verification.harness.target import Target
+
+OPENAPI = "/api/openapi.json"
+OPEN = {route.path for route in http.ROUTES if not route.needs_key}
+PARAMETER = re.compile(r"\{[^}]*\}")
+METHODS = ("get", "post", "put", "patch", "delete")
+# What stands in the request instead of a live key.
+STRANGE = {
+    "nothing": b"",
+    "an empty key": b"Authorization: Bearer \r\n",
+    "garbage": b"Authorization: Bearer lhk_garbage\r\n",
+    "a very long key": b"Authorization: Bearer " + b"x" * 5000 + b"\r\n",
+    "not ASCII": b"Authorization: Bearer k\xe9y-\xff\r\n",
+    "another scheme": b"Authorization: Basic bGhrOng=\r\n",
+    "twice": b"Authorization: Bearer a\r\nAuthorization: Bearer b\r\n",
+}
+
+
+def documented(target: Target) -> list[tuple[str, str]]:
+    """Method and path of every route that the service documents and that needs a key."""
+    found: dict[str, dict[str, Any]] = target.http.get(OPENAPI).json()["paths"]
+    return [
+        (method.upper(), path)
+        for path, operations in found.items()
+        for method in METHODS
+        if method in operations and path.rstrip("/") not in OPEN
+    ]
+
+
+@claim(
+    "security.keys.on-every-route",
+    proves=[promises.KEY_ON_EVERY_ROUTE],
+    needs=[can.USERS, can.SHELL],
+)
+def test_no_documented_route_serves_a_caller_without_a_live_key(target: Target) -> None:
+    user = target.new_user()
+    assert target.shell(["keys", "revoke", user.key_id]).code == 0
+    routes = documented(target)
+
+    answers = [
+        target.http.request(method, PARAMETER.sub("x", path), key=key)
+        for method, path in routes
+        for key in (None, "lh_garbage", user.key)
+    ]
+
+    assert {route.path for route in http.ROUTES if route.needs_key} <= {path for _, path in routes}
+    assert {answer.status for answer in answers} == {401}
+
+
+@claim("security.keys.no-anonymous", proves=[promises.KEY_ON_EVERY_ROUTE], needs=[can.SCRIPT])
+def test_a_strange_key_is_refused_and_costs_no_provider_call(target: Target) -> None:
+    body = b'{"message": "hello"}'
+    head = b"POST %b HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n"
+    begin = head % (http.CHAT.path.encode(), len(body))
+
+    answers = {
+        case: target.http.raw(begin + field + b"\r\n" + body) for case, field in STRANGE.items()
+    }
+
+    statuses = {case: answer.split(b" ", 2)[1:2] for case, answer in answers.items()}
+    assert statuses == {case: [b"401"] for case in STRANGE}
+    assert target.provider(target.providers[0]).journal() == []
+
+
+@claim(
+    "security.keys.revoked-everywhere",
+    proves=[promises.KEYS_REVOKED],
+    needs=[can.USERS, can.SHELL, can.WORKERS],
+    workers=2,
+)
+def test_a_revoked_key_is_refused_by_every_worker_within_its_bound(target: Target) -> None:
+    user = target.new_user("pro")
+    workers = target.reach_all_workers()
+    used = [together(8, lambda: target.chat(user, "hello")) for _ in range(2)]
+    served_by = {one.served_by for some in used for one in some}
+
+    assert target.shell(["keys", "revoke", user.key_id]).code == 0
+    refused = eventually(
+        lambda: together(8, lambda: target.chat(user, "hello")),
+        until=lambda seen: {one.status for one in seen} == {401},
+        within_s=bounds().revocation_within_s,
+        claim="a revoked key is refused on all workers",
+    )
+    after = [one for _ in range(5) for one in together(8, lambda: target.chat(user, "hello"))]
+
+    assert len(workers) == 2
+    assert served_by <= set(workers)
+    assert {one.status for one in refused + after} == {401}
+
+
+@claim("security.keys.expire", proves=[promises.KEYS_EXPIRE], needs=[can.USERS, can.SHELL])
+def test_an_expired_key_is_refused_and_said_to_be_expired(target: Target) -> None:
+    made = target.shell(
+        ["keys", "create", "--user", target.name(), "--expires-in", "2s", "--json"]
+    ).json()
+
+    before = target.http.get(http.SUBSCRIPTION.path, key=made["key"])
+    after = eventually(
+        lambda: target.http.get(http.SUBSCRIPTION.path, key=made["key"]),
+        until=lambda answer: answer.status != 200,
+        within_s=4.0,
+        claim="a key of two seconds ends",
+    )
+
+    assert before.status in {200, 401}  # a slow machine may have let it expire before its use
+    assert (after.status, after.code) == (401, "expired_api_key")
+
+
+@claim(
+    "security.keys.identity-is-the-keys",
+    proves=[promises.KEY_ON_EVERY_ROUTE, promises.OWN_BILLING_ONLY],
+    needs=[can.USERS],
+)
+def test_nothing_that_a_caller_says_makes_them_somebody_else(target: Target) -> None:
+    owner, other = target.new_user(), target.new_user("enterprise")
+    told = [("x-user-id", other.id), ("x-api-key", other.key), ("cookie", f"user={other.id}")]
+
+    seen = target.http.get(http.SUBSCRIPTION.path, key=owner.key, headers=told)
+    wished = target.chat(
+        owner, "hello", headers=dict(told), tier="enterprise", user_id=other.id, is_admin=True
+    )
+    plain = target.chat(owner, "hello", headers=dict(told))
+
+    assert (seen.status, (seen.json() or {}).get("user")) == (200, owner.id)
+    assert wished.status in {200, 422}
+    assert f"q={FREE.requests}" in plain.answer.headers["ratelimit-policy"]
+
+
+@claim("security.no-sessions", proves=[promises.NO_SESSIONS], needs=[can.USERS])
+def test_no_answer_sets_a_cookie_and_no_cookie_opens_anything(target: Target) -> None:
+    user = target.new_user()
+    cookie = {"cookie": f"session={user.key}; api_key={user.key}; authorization=Bearer {user.key}"}
+
+    answers: list[Answer] = [
+        target.chat(user, "hello").answer,
+        target.chat(user, "hello", stream=True).answer,
+        target.http.get(http.HEALTH.path),
+        target.http.get("/api/nowhere"),
+        target.http.get(http.SUBSCRIPTION.path, key=user.key),
+    ]
+    by_cookie = target.http.get(http.SUBSCRIPTION.path, headers=cookie)
+
+    assert [answer.headers.get("set-cookie") for answer in answers] == [None] * len(answers)
+    assert by_cookie.status == 401
