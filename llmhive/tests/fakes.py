@@ -31,6 +31,11 @@ class FakeClock:
         heapq.heappush(self._sleepers, (self._now_s + seconds, next(self._order), woken))
         await woken
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody sleeps until a test lets time pass."""
+        return any(not woken.done() for _, _, woken in self._sleepers)
+
     def advance(self, seconds: float) -> None:
         """Let `seconds` pass at once; sleepers that are due wake at the next turn of the loop."""
         self._now_s += seconds

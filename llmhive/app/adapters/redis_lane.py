@@ -73,9 +73,9 @@ class RedisLane:
         self._tasks = [asyncio.ensure_future(self._write()), asyncio.ensure_future(self._read())]
 
     @property
-    def has_room(self) -> bool:
-        """Whether another command may be sent now."""
-        return len(self._sent) < self._room
+    def room(self) -> int:
+        """How many of the commands that wait may be sent now."""
+        return self._room - len(self._sent)
 
     @property
     def is_suspect(self) -> bool:
@@ -125,7 +125,7 @@ class RedisLane:
         """Move what may be sent to what is sent; a call whose caller has gone is dropped."""
         now, waiting = self._loop.time(), self._waiting
         batch: list[bytes] = []
-        while waiting and len(self._sent) < self._room:
+        while waiting and self.room > 0:
             call = waiting.popleft()
             if call.future.done():
                 continue
@@ -159,17 +159,17 @@ class RedisLane:
         if self._waiting:
             self._wake.set()
 
-    def _look(self, looks: int) -> None:
-        """Judge overdue replies, after the loop has looked for them once more."""
+    def _look(self, looks: int, overdue_at: float | None = None) -> None:
+        """Judge replies that were overdue when the looking began: the loop looks for them first."""
+        overdue_at = self._loop.time() if overdue_at is None else overdue_at
         if looks:
-            self._timer = self._loop.call_soon(self._look, looks - 1)
+            self._timer = self._loop.call_soon(self._look, looks - 1, overdue_at)
             return
         self._timer = None
-        now = self._loop.time()
-        due = self._expire(now)
+        due = self._expire(overdue_at)
         if self._suspect_since is not None:
             end = self._suspect_since + SILENT_DEADLINES * self._deadline_s
-            if now >= end:
+            if overdue_at >= end:
                 self.end("silent")
                 return
             due = min(due, end)

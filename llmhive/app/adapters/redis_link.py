@@ -25,6 +25,7 @@ from redis.exceptions import NoPermissionError, NoScriptError, RedisError, Respo
 
 from llmhive.app.adapters.redis_keys import probe_key
 from llmhive.app.adapters.redis_lane import (
+    LOOKS,
     Call,
     LateReplyError,
     LostLaneError,
@@ -192,11 +193,12 @@ class RedisLink:
         call = Call(words, loop.create_future(), orphaned)
         self._waiting.append(call)
         lane = self._lane
-        if lane is not None and lane.has_room:
+        if lane is not None:
             lane.wake()
         else:
             self._start()
-            loop.call_later(self._deadline_s, self._give_up, call)
+        if lane is None or lane.room < len(self._waiting):
+            loop.call_later(self._deadline_s, self._give_up, call, LOOKS)
         try:
             reply = await call.future
         except LateReplyError as error:
@@ -208,9 +210,12 @@ class RedisLink:
             self._refuse(reply)
         return reply
 
-    def _give_up(self, call: Call) -> None:
-        """Tell a caller whose command could not even be sent within the deadline."""
+    def _give_up(self, call: Call, looks: int) -> None:
+        """Tell a caller whose command could not be sent in time, after the loop's last look."""
         if call.sent_at is not None or call.future.done():
+            return
+        if looks:
+            asyncio.get_running_loop().call_soon(self._give_up, call, looks - 1)
             return
         if self._lane is None or self._lane.is_suspect:
             call.future.set_exception(RedisAwayError(definite=True))
