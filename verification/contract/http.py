@@ -68,6 +68,8 @@ CHAT_FIELDS: Final = frozenset(
 )
 USAGE_FIELDS: Final = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
 SUBSCRIPTION_FIELDS: Final = frozenset({"user", "tier", "status", "entitled", "subscriptions"})
+# The ledger's body is an object with its rows under this name.
+LEDGER_LIST: Final = "entries"
 LEDGER_FIELDS: Final = frozenset({"event", "invoice", "kind", "amount", "currency", "created"})
 # What an operator may order of a breaker.
 BREAKER_ACTIONS: Final = ("force_open", "force_close", "reset")

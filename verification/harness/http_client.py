@@ -120,7 +120,8 @@ class Http:
                 method,
                 self.base_url + path,
                 content=body,
-                headers=every,
+                # UTF-8, since what is not ASCII is sent on purpose.
+                headers=[(name.encode(), value.encode()) for name, value in every],
                 params=params,
                 timeout=timeout_s,
             )

@@ -20,6 +20,8 @@ from verification.history import History, Operation, Outcome
 
 OK: Final = 200
 AUTHORIZATION: Final = "authorization"
+# Flaws of an answer that every reader must count as a failure.
+BROKEN_OFF: Final = frozenset({"cut", "omit_terminal", "error_event", "finish_reason"})
 
 
 def record_attempts(history: History, provider: str, calls: Iterable[Call]) -> list[Operation]:
@@ -53,8 +55,10 @@ def record_attempts(history: History, provider: str, calls: Iterable[Call]) -> l
 def _result(call: Call) -> str:
     if call.hung_up_s is not None or call.ended_s is None or call.status is None:
         return breaker.UNKNOWN
-    if call.status in COUNTED_STATUSES:
+    if call.status in COUNTED_STATUSES or call.flaw in BROKEN_OFF:
         return breaker.FAILURE
+    if call.flaw is not None:
+        return breaker.UNKNOWN  # a body of the claim's own: who knows how it is read
     return breaker.SUCCESS if call.status == OK else breaker.NEUTRAL
 
 

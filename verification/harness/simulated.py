@@ -1,16 +1,20 @@
 """The simulators as claims script and read them, over their control endpoint.
 
 Imports waiting and http_client only; knows no simulator's code, only its control wire:
-/_control/rules, /_control/journal, /_control/objects, /_control/identity.
+/_control/rules, /_control/journal, /_control/gates, /_control/objects, /_control/identity.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
 
 from verification.harness.http_client import Http
 from verification.harness.waiting import eventually
+
+if TYPE_CHECKING:
+    from verification.harness.stripe_objects import Invoice, Subscription
 
 
 class SimulatorError(Exception):
@@ -34,12 +38,19 @@ class Call:
     hung_up_s: float | None = None
     status: int | None = None
     rule: int | None = None
+    held: str | None = None
+    """The gate at which it waits now."""
+    flaw: str | None = None
+    """The scripted field that kept the answer from being whole and the vendor's own."""
 
     @property
     def text(self) -> str:
         """The request's body as one searchable text."""
         return self.body if isinstance(self.body, str) else repr(self.body)
 
+
+HANG: Final = "hang"
+"""The gate at which a reply that hangs waits."""
 
 _CALL_FIELDS = {one.name for one in fields(Call)}
 
@@ -66,18 +77,27 @@ class Simulator:
         self._do("POST", "/_control/rules", {"rules": list(rules)})
 
     def clear(self) -> None:
-        """Forget all rules and all calls."""
-        self._do("DELETE", "/_control/rules")
-        self._do("DELETE", "/_control/journal")
+        """Forget all rules, calls and gates; who still waits at one is reset."""
+        for what in ("rules", "gates", "journal"):
+            self._do("DELETE", f"/_control/{what}")
 
     def clear_rules(self) -> None:
         """Forget all rules, keep the calls: the provider is healthy again."""
         self._do("DELETE", "/_control/rules")
 
-    def journal(self, contains: str | None = None) -> list[Call]:
-        """The calls so far, in the order of arrival, those whose body holds `contains`."""
-        calls = [_call(entry) for entry in self._do("GET", "/_control/journal")["calls"]]
-        return [call for call in calls if contains is None or contains in call.text]
+    def journal(self, contains: str | None = None, *, since: int = 0) -> list[Call]:
+        """The calls so far, in the order of arrival, those whose target or body holds `contains`.
+
+        Takes: `since`, the least index.
+        Raises: SimulatorError when the journal is not all of it: it overflowed, or the
+        simulator itself went wrong.
+        """
+        query = {"since": str(since), **({"contains": contains} if contains else {})}
+        found = self._do("GET", f"/_control/journal?{urlencode(query)}")
+        if found["dropped"] or found["troubles"]:
+            trouble = "".join(found["troubles"][:1])
+            raise SimulatorError(f"{self.name}: {found['dropped']} calls dropped {trouble}".strip())
+        return [_call(entry) for entry in found["calls"]]
 
     def wait_for_calls(self, n: int, within_s: float, contains: str | None = None) -> list[Call]:
         """The journal once it holds at least `n` calls.
@@ -89,6 +109,22 @@ class Simulator:
             until=lambda calls: len(calls) >= n,
             within_s=within_s,
             claim=f"{self.name} receives {n} calls",
+        )
+
+    def release(self, gate: str = HANG) -> int:
+        """Open a gate for who waits and who comes; gives how many waited."""
+        return int(self._do("POST", "/_control/gates", {"open": gate})["released"])
+
+    def wait_for_held(self, n: int, within_s: float, gate: str = HANG) -> list[Call]:
+        """The calls that wait at a gate, once there are at least `n`.
+
+        Raises: AssertionError when there are not within `within_s`.
+        """
+        return eventually(
+            lambda: [call for call in self.journal() if call.held == gate],
+            until=lambda calls: len(calls) >= n,
+            within_s=within_s,
+            claim=f"{self.name} holds {n} calls at {gate!r}",
         )
 
     def _do(self, method: str, path: str, body: object = None) -> dict[str, Any]:
@@ -106,39 +142,75 @@ def _call(entry: dict[str, Any]) -> Call:
 class SimulatedProvider(Simulator):
     """A simulated chat provider: `openai` or `anthropic`."""
 
-    def reply(self, *, times: int | None = None, contains: str | None = None, **reply: Any) -> None:
-        """Answer the next `times` calls (None: all) whose body holds `contains` with `reply`.
+    def reply(
+        self,
+        *,
+        times: int | None = None,
+        contains: str | None = None,
+        key: str | None = None,
+        **reply: Any,
+    ) -> None:
+        """Answer the next `times` calls (None: all) that match with `reply`.
 
-        Takes: the fields of a Reply: status, headers, body, text, chunks, delay_s,
-        chunk_delay_s, split_bytes, cut_after_bytes, cut, cut_after_chunks, hang,
-        finish_reason, usage, omit_terminal, error_event, raw.
+        Takes: `contains`, a text in the body; `key`, the credential. Then what the answer is:
+        status, headers (null removes one), body (JSON) or raw (text, or {"base64": …}), text or
+        chunks, finish_reason, usage, omit_terminal, error_event. When: delay_s, chunk_delay_s,
+        split_bytes (parts of so many bytes, chunk_delay_s apart), hang, hold (a gate, see
+        `release`) and hold_after_chunks. How it ends too early: cut ("fin" or "rst") at once,
+        or cut_after_bytes of the body, or cut_after_chunks.
         """
-        match = {} if contains is None else {"contains": contains}
-        self.rules({"match": match, "times": times, "reply": reply})
+        self.rules({"match": _match(contains, key), "times": times, "reply": reply})
 
     def fail(
         self, status: int = 500, *, times: int | None = None, contains: str | None = None
     ) -> None:
-        """Answer with an HTTP error of that status."""
-        body = {"error": {"type": "server_error", "message": "scripted failure"}}
-        self.reply(times=times, contains=contains, status=status, body=body)
+        """Answer with the vendor's error of that status."""
+        self.reply(times=times, contains=contains, status=status)
+
+
+def _match(contains: str | None, key: str | None) -> dict[str, str]:
+    told = {"contains": contains, "key": key}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 class SimulatedStripe(Simulator):
     """The simulated Stripe API: the objects that the service fetches."""
 
+    def clear(self) -> None:
+        """Forget all rules, calls, gates and objects."""
+        super().clear()
+        self._do("DELETE", "/_control/objects")
+
     def put(
         self,
         *,
-        subscription: dict[str, Any] | None = None,
-        invoice: dict[str, Any] | None = None,
+        subscription: Subscription | dict[str, Any] | None = None,
+        invoice: Invoice | dict[str, Any] | None = None,
     ) -> None:
-        """From now on Stripe answers with this object under its own id."""
-        put = {"subscriptions": subscription, "invoices": invoice}
-        objects = {kind: {one["id"]: one} for kind, one in put.items() if one is not None}
-        self._do("PUT", "/_control/objects", objects)
+        """From now on Stripe answers with this object under its own id.
+
+        In the shape of the API version that is asked for, whatever shape it has here.
+        """
+        for kind, one in (("subscriptions", subscription), ("invoices", invoice)):
+            if one is not None:
+                told = one if isinstance(one, dict) else one.rendered()
+                self._do("PUT", "/_control/objects", {kind: {told["id"]: told}})
+
+    def remove(self, *, subscription: str | None = None, invoice: str | None = None) -> None:
+        """From now on Stripe knows no object of that id."""
+        for kind, one in (("subscriptions", subscription), ("invoices", invoice)):
+            if one is not None:
+                self._do("PUT", "/_control/objects", {kind: {one: None}})
 
     def reply(self, *, times: int | None = None, contains: str | None = None, **reply: Any) -> None:
-        """Answer the next `times` fetches (None: all) with `reply`."""
-        match = {} if contains is None else {"contains": contains}
-        self.rules({"match": match, "times": times, "reply": reply})
+        """Answer the next `times` fetches (None: all) whose address holds `contains` with `reply`.
+
+        Takes: the fields of a provider's reply, without those of chat.
+        """
+        self.rules({"match": _match(contains, None), "times": times, "reply": reply})
+
+    def fail(
+        self, status: int = 500, *, times: int | None = None, contains: str | None = None
+    ) -> None:
+        """Answer with Stripe's error of that status."""
+        self.reply(times=times, contains=contains, status=status)

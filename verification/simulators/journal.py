@@ -35,6 +35,8 @@ class Entry:
     rule: int | None = None
     held: str | None = None
     """The gate at which it waits now."""
+    flaw: str | None = None
+    """The field of the rule because of which the answer is not whole, or not the vendor's."""
 
     @property
     def size_bytes(self) -> int:
@@ -84,6 +86,7 @@ class Entry:
             "status": self.status,
             "rule": self.rule,
             "held": self.held,
+            "flaw": self.flaw,
         }
 
 

@@ -79,6 +79,19 @@ class Reply:
         return HANG if self.hang else self.hold
 
     @property
+    def flaw(self) -> str | None:
+        """The field that keeps an answer from being whole and the vendor's own, None if none."""
+        spoilt = {
+            "cut": self.is_cut,
+            "raw": self.raw is not None,
+            "body": self.body is not MISSING,
+            "error_event": self.error_event is not None,
+            "omit_terminal": self.omit_terminal,
+            "finish_reason": self.finish_reason is None,
+        }
+        return next((name for name, is_so in spoilt.items() if is_so), None)
+
+    @property
     def is_cut(self) -> bool:
         """The answer does not come to its end."""
         return self.cut is not None or self.is_cut_later

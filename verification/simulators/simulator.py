@@ -81,7 +81,7 @@ class Simulator:
             rule = self._rules.take(Traits(request.path, key, question.texts))
         if rule is None:
             return question.answer(HEALTHY), HEALTHY
-        entry.rule = rule.number
+        entry.rule, entry.flaw = rule.number, rule.reply.flaw
         return question.answer(rule.reply), rule.reply
 
 
