@@ -36,6 +36,7 @@ ADMIN_USERS: Final = Route("GET", "/api/admin/users", needs_key=True)
 ADMIN_USER_MAKE: Final = Route("POST", "/api/admin/users", needs_key=True)
 ADMIN_USERS_DELETE: Final = Route("DELETE", "/api/admin/users", needs_key=True)
 ADMIN_USER_DELETE: Final = Route("DELETE", "/api/admin/users/{user}", needs_key=True)
+ADMIN_TAGS: Final = Route("GET", "/api/admin/tags", needs_key=True)
 ADMIN_LEASE: Final = Route("GET", "/api/admin/run-lease", needs_key=True)
 ADMIN_LEASE_TAKE: Final = Route("POST", "/api/admin/run-lease", needs_key=True)
 ADMIN_LEASE_RENEW: Final = Route("PUT", "/api/admin/run-lease/{lease_id}", needs_key=True)
@@ -51,6 +52,7 @@ ADMIN_ROUTES: Final = (
     ADMIN_USER_MAKE,
     ADMIN_USERS_DELETE,
     ADMIN_USER_DELETE,
+    ADMIN_TAGS,
     ADMIN_LEASE,
     ADMIN_LEASE_TAKE,
     ADMIN_LEASE_RENEW,

@@ -67,6 +67,9 @@ class UserStore(Protocol):
     async def tagged(self, tag: str, at_most: int) -> Page:
         """Users of a tag, in the order of their ids."""
 
+    async def tags(self, prefix: str, at_most: int) -> Mapping[str, int]:
+        """Tags that begin so, and how many users each has."""
+
     async def delete(self, user_id: str) -> Deleted:
         """Delete a user with every row that is theirs; nobody is deleted when there is none."""
 
@@ -94,6 +97,13 @@ class UserAdministration:
         Raises: CallerError (definite), DependencyError.
         """
         return await self._store.tagged(checked_tag(tag), LISTED_AT_ONCE)
+
+    async def tags(self, prefix: str) -> Mapping[str, int]:
+        """Tags that begin so and their users' number, the first LISTED_AT_ONCE of them.
+
+        Raises: CallerError (definite), DependencyError.
+        """
+        return await self._store.tags(checked_tag(prefix), LISTED_AT_ONCE)
 
     async def delete(self, user_id: str) -> Deletion:
         """Delete a user and everything that is theirs.

@@ -6,7 +6,7 @@ new table cannot be forgotten here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from sqlalchemy import ColumnElement, Select, Table, delete, func, select
 from sqlalchemy.engine import Connection
@@ -49,6 +49,19 @@ class SqlUsers:
             return Page(found, _count(connection, of_tag))
 
         return await self._database.read(work)
+
+    async def tags(self, prefix: str, at_most: int) -> Mapping[str, int]:
+        """Tags that begin so, and how many users each has."""
+        counted = (
+            select(users.c.tag, func.count().label("users"))
+            .where(users.c.tag.startswith(prefix, autoescape=True))
+            .group_by(users.c.tag)
+            .order_by(users.c.tag)
+            .limit(at_most)
+        )
+        return await self._database.read(
+            lambda c: {str(row.tag): int(row.users) for row in c.execute(counted)}
+        )
 
     async def delete(self, user_id: str) -> Deleted:
         """Delete a user with every row that is theirs."""

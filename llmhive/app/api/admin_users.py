@@ -19,6 +19,7 @@ from llmhive.app.api.admin import Body, admin_router, concerns
 from llmhive.app.errors import CallerError
 
 router = admin_router("/users")
+tags_router = admin_router("/tags")
 
 # The longest-lived key that a route makes; operators' commands know no such bound.
 EXPIRES_IN_S_MAX = 366 * 86_400
@@ -74,6 +75,16 @@ async def list_users(request: Request, tag: Annotated[str, Query(max_length=64)]
     concerns(request, tag=tag)
     page = await _administration(request).tagged(tag)
     return {"tag": tag, "total": page.total, "users": [_shown(user) for user in page.users]}
+
+
+@tags_router.get("", summary="Tags that begin so, and how many users each has")
+async def list_tags(
+    request: Request, prefix: Annotated[str, Query(max_length=64)]
+) -> dict[str, Any]:
+    """Give the tags of runs, for whoever cleans up after them."""
+    concerns(request, prefix=prefix)
+    found = await _administration(request).tags(prefix)
+    return {"tags": [{"tag": tag, "users": count} for tag, count in found.items()]}
 
 
 @router.delete("", summary="Delete the users of a tag, with everything that is theirs")

@@ -24,6 +24,7 @@ from llmhive.app.limits.overrides import LimitOverrides
 
 ROUTERS: Final = (
     admin_users.router,
+    admin_users.tags_router,
     admin_limits.router,
     admin_breakers.router,
     admin_lease.router,

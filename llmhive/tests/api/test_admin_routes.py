@@ -17,6 +17,7 @@ USER = {"user": "ada", "tier": "pro"}
 CALLS = {
     "create_user": ("POST", "/users", USER),
     "list_users": ("GET", "/users?tag=run-1", None),
+    "list_tags": ("GET", "/tags?prefix=run-", None),
     "delete_tagged_users": ("DELETE", "/users?tag=run-1", None),
     "delete_user": ("DELETE", "/users/ada", None),
     "list_overrides": ("GET", "/limits", None),

@@ -97,6 +97,15 @@ async def test_deleting_by_tag_deletes_those_and_nobody_else(
     assert (await operators.call("GET", "/users?tag=run-2"))[1]["total"] == 1
 
 
+async def test_tags_are_found_by_how_they_begin(operators: Operators) -> None:
+    await make(operators, "ada", "bob", tag="vfy-1")
+    await make(operators, "eve", tag="vfy_2")
+
+    _, told = await operators.call("GET", "/tags?prefix=vfy-")
+
+    assert told == {"tags": [{"tag": "vfy-1", "users": 2}]}
+
+
 async def test_a_user_is_deleted_by_any_id(operators: Operators) -> None:
     await make(operators, "a/b c?ü")
 
