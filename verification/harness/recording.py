@@ -66,7 +66,7 @@ def _keep_traces(item: pytest.Item, evidence: Evidence) -> None:
     if target is None:
         return
     try:
-        keys = {f"key of {user.id}": user.key for user in target.users}
+        keys = {user.key_name: user.key for user in target.users}
         known = target.canaries if capabilities.CANARIES in target.capabilities else {}
         evidence.hide({**known, **keys})
         target.keep_traces(evidence.folder)

@@ -99,7 +99,7 @@ class Target:
     @property
     def canaries(self) -> Mapping[str, str]:
         """Every secret that the service was given or gave out: variable or user id -> secret."""
-        keys = {f"key of {user.id}": user.key for user in self.users}
+        keys = {user.key_name: user.key for user in self.users}
         return {**self._stack.need(can.CANARIES).secrets, **keys}
 
     @property

@@ -74,7 +74,7 @@ class _Mask:
 
     def __init__(self, target: Target) -> None:
         known = target.canaries if can.CANARIES in target.capabilities else {}
-        keys = {f"key of {user.id}": user.key for user in target.users}
+        keys = {user.key_name: user.key for user in target.users}
         self._names = {secret: name for name, secret in {**known, **keys}.items() if secret}
 
     def __call__(self, text: str) -> str:

@@ -5,6 +5,7 @@ A leaf: imports nothing of the harness.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -29,3 +30,8 @@ class User:
     def authorization(self) -> str:
         """The value of the `Authorization` header."""
         return f"Bearer {self.key}"
+
+    @property
+    def key_name(self) -> str:
+        """What stands for the key where it is masked; safe inside a line of JSON."""
+        return f"key of {json.dumps(self.id)[1:-1]}"
