@@ -39,8 +39,11 @@ class Door(BaseHTTPRequestHandler):
         self.answer(200 if self.path in pages else 404, pages.get(self.path, "{}"))
 
     def do_POST(self) -> None:
-        """Chat: an echo."""
+        """Chat: an echo. It has no operator's routes."""
         sent = json.loads(self.rfile.read(int(self.headers.get("content-length", "0"))))
+        if self.path != "/api/chat":
+            self.answer(404, "{}")
+            return
         say({"event": "request", "message": sent["message"]})
         if sent.get("stream"):
             events = [("token", {"text": "echo: "}), ("token", {"text": sent["message"]})]
@@ -82,13 +85,18 @@ def fork(listener: socket.socket) -> None:
         work(listener)
 
 
-def serve(workers: int) -> None:
+def serve(workers: int, port: int) -> None:
     """Announce, serve, replace dead workers, end on SIGTERM."""
     if "STAND_IN_PROBLEM" in os.environ:
         sys.stderr.write(f"STAND_IN_PROBLEM: {os.environ['STAND_IN_PROBLEM']}\n")
         sys.exit(3)
-    sqlite3.connect("llmhive.db").execute("CREATE TABLE IF NOT EXISTS seen (id TEXT)").close()
-    listener = socket.create_server(("127.0.0.1", 0))
+    file = Path(os.environ.get("LLMHIVE_DATA_DIR", ".")) / "llmhive.db"
+    sqlite3.connect(file).execute("CREATE TABLE IF NOT EXISTS seen (id TEXT)").close()
+    try:
+        listener = socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        sys.stderr.write(f"--port {port}: cannot be bound: {error}\n")
+        sys.exit(3)
     for _ in range(workers):
         fork(listener)
     port = listener.getsockname()[1]
@@ -103,13 +111,16 @@ def main() -> None:
     """`serve --port 0 --workers N`, `keys create …`, `migrate`."""
     parser = argparse.ArgumentParser()
     parser.add_argument("words", nargs="+")
-    for option in ("--port", "--user", "--tier", "--stripe-customer"):
+    for option in ("--user", "--tier", "--stripe-customer"):
         parser.add_argument(option)
+    parser.add_argument("--scope", action="append")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--quiet", action="store_true")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     if asked.words == ["serve"]:
-        serve(asked.workers)
+        serve(asked.workers, asked.port)
     elif asked.words == ["keys", "create"]:
         key = f"key-{asked.user}"
         say({"key": key, "key_id": "k1", "user": asked.user, "tier": asked.tier})
