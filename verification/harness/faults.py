@@ -8,6 +8,7 @@ fault that did not bite or heal raises, so its claim is unknown, never a pass.
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from verification.harness.waiting import came_true, now_s
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from verification.harness.toxiproxy_link import Link, Reading
+    from verification.harness.undo import UndoLog
 
 # How long a probe waits for an answer that must not come: 100 times what loopback takes.
 SILENCE_S = 0.25
@@ -44,6 +46,8 @@ class Faults:
         self._bites_within_s = bites_within_s
         self.log: list[dict[str, object]] = []
         """Each fault with link, what it was, when it began to bite and when it was healed."""
+        self.undo_log: UndoLog | None = None
+        """Where each fault is written down before it is done, if its run may be killed."""
 
     @contextmanager
     def slow(self, link: str, ms: int, *, jitter_ms: int = 0) -> Iterator[Reading]:
@@ -114,7 +118,8 @@ class Faults:
         with ExitStack() as undo:
             entry = self._begin(one, "refuse")
             undo.callback(self._prove_healed, one, entry)
-            undo.callback(one.server.update, one.proxy_name, enabled=True)
+            open_again = partial(one.server.update, one.proxy_name, enabled=True)
+            undo.callback(self._noted("closed_proxy", one, open_again))
             one.server.update(one.proxy_name, enabled=False)
             yield self._prove_bite(one, entry, lambda met: met.met == "refused", SILENCE_S)
 
@@ -129,9 +134,29 @@ class Faults:
             undo.callback(self._prove_healed, one, entry)
             for kind, stream, attributes in toxics:
                 # The undo stands before the deed, so that no interruption leaves a toxic.
-                undo.callback(one.server.remove_toxic, one.proxy_name, f"{kind}-{stream}")
+                name = f"{kind}-{stream}"
+                remove = partial(one.server.remove_toxic, one.proxy_name, name)
+                undo.callback(self._noted("toxic", one, remove, toxic=name))
                 one.server.add_toxic(one.proxy_name, kind, stream, attributes)
             yield self._prove_bite(one, entry, is_bitten, wait_s)
+
+    def _noted(
+        self, kind: str, link: Link, act: Callable[[], None], **facts: str
+    ) -> Callable[[], None]:
+        """`act`, written down now and struck when it is done: kinds as in undo_ways."""
+        log = self.undo_log
+        if log is None:
+            return act
+        host, _, port = link.server.address.rpartition(":")
+        says = " ".join((kind.replace("_", " "), *facts.values(), "on the link", link.name))
+        where = {"host": host, "port": int(port), "proxy": link.proxy_name}
+        number = log.write(kind, says, **where, **facts)
+
+        def undone() -> None:
+            act()
+            log.strike(number)
+
+        return undone
 
     def _begin(self, link: Link, what: str) -> dict[str, object]:
         if self._is_free(link) and (met := link.feel(HEALS_WITHIN_S)).met != "answered":

@@ -18,12 +18,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from verification.harness import lifetime
+from verification.harness import lifetime, undo_ways
 from verification.harness.waiting import came_true
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from verification.harness.undo import UndoLog
+
+# Who started this run and waits for it: with its death the run ends, too.
+CONTROLLER = "LLMHIVE_CONTROLLER"
 # The keeper does nothing that takes long; silence means that it is gone.
 ANSWER_WITHIN_S = 15.0
 # A simulator or server that has not said so much after this long, will not.
@@ -139,6 +143,7 @@ class KeeperLink:
 
     def __init__(self) -> None:
         self.exit_codes: dict[int, int] = {}
+        self._undo: UndoLog | None = None
         self._answers: dict[int, dict[str, Any]] = {}
         self._arrived = threading.Condition()
         self._numbers = itertools.count()
@@ -176,7 +181,22 @@ class KeeperLink:
             stderr=str(err),
             lifetime_pipe=lifetime_pipe,
         )
+        facts = {"pid": said["pid"], "born": said["born"], "boot": undo_ways.boot_id()}
+        self.note("process", f"process {name} (pid {said['pid']})", **facts)
         return Child(name, said["pid"], said["born"], out, err, self)
+
+    def note_in(self, log: UndoLog) -> None:
+        """From now on write down what the keeper has to end, in case it dies together with us.
+
+        The keeper itself stands first, so it is the last to be ended.
+        """
+        self._undo = log
+        self.note("process", f"the keeper (pid {self.pid})", **undo_ways.identity(self.pid))
+
+    def note(self, kind: str, says: str, **facts: object) -> None:
+        """Write into the undo file, if there is one, what the keeper ends; see undo.py."""
+        if self._undo is not None:
+            self._undo.write(kind, says, **facts)
 
     def run(
         self,
@@ -197,6 +217,7 @@ class KeeperLink:
 
     def remove_at_end(self, folder: Path) -> None:
         """Remove the folder when the worker has ended, however it ended."""
+        self.note("folder", f"folder {folder}", path=str(folder))
         self.order("remove_at_end", folder=str(folder))
 
     def run_at_end(self, argv: Sequence[str]) -> None:
@@ -246,15 +267,24 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
 
 
 def _controller() -> list[str]:
-    """The controller of the run under xdist: pid and birth of our parent; else nothing."""
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        return []
-    parent = os.getppid()
-    born = lifetime.birth(parent)
-    return [str(parent), born] if born is not None else []
+    """The controller of the run, pid and birth: our parent under xdist, else who is named."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        controller = os.getppid()
+    else:
+        controller = int(os.environ.get(CONTROLLER, "0"))
+    born = lifetime.birth(controller)
+    return [str(controller), born] if born is not None else []
 
 
 _keepers: list[KeeperLink] = []
+
+
+def end_all() -> None:
+    """End every child of this process now, and their keeper; the next start begins anew."""
+    while _keepers:
+        one = _keepers.pop()
+        atexit.unregister(one.close)
+        one.close()
 
 
 def keeper() -> KeeperLink:

@@ -55,6 +55,7 @@ class Containers:
         self._toxiproxy = images.image(images.TOXIPROXY, programs.toxiproxy_server)
         self._running: Toxiproxy | None = None
         self.label = secrets.token_hex(8)
+        keeper().note("containers", f"containers of {self.label}", label=self.label)
         keeper().run_at_end([sys.executable, container_removal.__file__, self.label])
 
     @property
