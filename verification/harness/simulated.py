@@ -131,7 +131,8 @@ class Simulator:
         answer = self._http.request(method, path, json=body)
         found = answer.json()
         if answer.status != 200 or not isinstance(found, dict):  # noqa: PLR2004
-            raise SimulatorError(f"{self.name}: {answer}")
+            told = found.get("error") if isinstance(found, dict) else None
+            raise SimulatorError(f"{self.name}: {told or answer}")
         return found
 
 

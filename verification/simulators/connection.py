@@ -9,10 +9,11 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable, Coroutine
-from typing import Final, Literal
+from typing import Final
 
 from verification.simulators.answer import Answer
 from verification.simulators.http_request import BadRequestError, Request, RequestReader
+from verification.simulators.reply import Cut
 
 # What a caller may send ahead while it is being answered.
 AHEAD_BYTES_MAX: Final = 1_000_000
@@ -20,7 +21,6 @@ CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 # On, no patience: close() throws away what is unsent and resets.
 LINGER_NOT: Final = struct.pack("ii", 1, 0)
 
-Cut = Literal["fin", "rst"]
 Work = Coroutine[None, None, None] | None
 Serve = Callable[["Connection", Request], Work]
 
@@ -111,6 +111,8 @@ class Connection(asyncio.Protocol):
             wire: socket.socket = self.transport.get_extra_info("socket")
             wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
             self.transport.abort()
+        elif how == "half":
+            self.transport.write_eof()
         else:
             self.transport.close()
 

@@ -65,7 +65,11 @@ def bearer(request: Request) -> str | None:
 
 def compact(value: object) -> bytes:
     """JSON without spaces, as vendors send it."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # half a pair of surrogates, which somebody escaped
+        return json.dumps(value, separators=(",", ":")).encode()
 
 
 def with_headers(

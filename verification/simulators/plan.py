@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 from verification.simulators.answer import Answer
-from verification.simulators.reply import Reply
+from verification.simulators.reply import Cut, Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class Send:
 class CutOff:
     """End the connection here. Nothing comes after it."""
 
-    how: Literal["fin", "rst"]
+    how: Cut
 
 
 Step = Wait | Hold | SendHead | Send | CutOff

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal
@@ -21,6 +22,7 @@ class _Missing:
         return "nothing"
 
 
+Cut = Literal["fin", "rst", "half"]
 MISSING: Final = _Missing()
 HANG: Final = "hang"
 """The gate at which calls that hang wait."""
@@ -36,8 +38,8 @@ class Reply:
     place of it. Time: `delay_s` before the first byte; `chunk_delay_s` between chunks, and
     between the parts of `split_bytes` bytes where asked for; `hold` waits for a gate of that
     name, before the first byte or after `hold_after_chunks`; `hang` for one that nobody opens.
-    Ends: `cut` ("fin" or "rst") at once, or after `cut_after_bytes` of the body, or after
-    `cut_after_chunks`.
+    Ends: `cut` at once, or after `cut_after_bytes` of the body, or after `cut_after_chunks`:
+    "fin" closes, "rst" resets, "half" says that nothing more comes and goes on listening.
     """
 
     status: int | None = None
@@ -56,7 +58,7 @@ class Reply:
     hold: str | None = None
     hold_after_chunks: int | None = None
     hang: bool = False
-    cut: Literal["fin", "rst"] | None = None
+    cut: Cut | None = None
     cut_after_bytes: int | None = None
     cut_after_chunks: int | None = None
 
@@ -64,7 +66,7 @@ class Reply:
     def raw_bytes(self) -> bytes | None:
         """The body as it is."""
         if isinstance(self.raw, str):
-            return self.raw.encode()
+            return self.raw.encode("utf-8", "surrogatepass")
         return None if self.raw is None else base64.b64decode(self.raw["base64"])
 
     @property
@@ -102,8 +104,16 @@ class Reply:
         return (self.cut_after_bytes, self.cut_after_chunks) != (None, None)
 
 
+# Latin-1 is what a header can hold.
+_LINE: Final = re.compile("[\t\x20-\x7e\x80-\xff]*")
+
+
 def _is_whole(least: int, most: float = math.inf) -> Callable[[Any], bool]:
     return lambda value: type(value) is int and least <= value <= most
+
+
+def _is_status(value: Any) -> bool:
+    return _is_whole(STATUS_MIN, STATUS_MAX)(value) and value not in BODILESS
 
 
 def _is_seconds(value: Any) -> bool:
@@ -115,7 +125,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_line(value: Any) -> bool:
-    return isinstance(value, str) and not any(one in value for one in "\r\n\0")
+    return isinstance(value, str) and _LINE.fullmatch(value) is not None
 
 
 def _are_headers(value: Any) -> bool:
@@ -154,11 +164,12 @@ USAGE_FIELDS: Final = frozenset({"prompt_tokens", "completion_tokens"})
 SECONDS_MAX: Final = 3600.0
 STATUS_MIN: Final = 200
 STATUS_MAX: Final = 599
+BODILESS: Final = frozenset({204, 205, 304})
 
 # Field -> what is expected, and whether a value is that.
 EXPECTED: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
-    "status": ("a whole number from 200 to 599", _is_whole(STATUS_MIN, STATUS_MAX)),
-    "headers": ("an object of texts, lists of texts or nulls, each of one line", _are_headers),
+    "status": ("a whole number from 200 to 599 that goes with a body", _is_status),
+    "headers": ("an object of texts, lists of texts or nulls, each a Latin-1 line", _are_headers),
     "body": ("any JSON", lambda _: True),
     "raw": ('a text, or {"base64": …}', _is_raw),
     "text": ("a text", _is_text),
@@ -173,7 +184,7 @@ EXPECTED: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
     "hold": ("the name of a gate", lambda v: _is_text(v) and v != ""),
     "hold_after_chunks": ("a whole number from 0", _is_whole(0)),
     "hang": ("true or false", lambda v: isinstance(v, bool)),
-    "cut": ('"fin" or "rst"', lambda v: v in ("fin", "rst")),
+    "cut": ('"fin", "rst" or "half"', lambda v: v in ("fin", "rst", "half")),
     "cut_after_bytes": ("a whole number from 0", _is_whole(0)),
     "cut_after_chunks": ("a whole number from 0", _is_whole(0)),
 }

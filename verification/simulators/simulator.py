@@ -44,6 +44,13 @@ class Simulator:
         self._journal = Journal()
         self._control = Control(peer, self._rules, self._journal, self._gates)
 
+    def trouble(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Keep what went wrong inside, for whoever reads the journal."""
+        error = context.get("exception")
+        told = "".join(traceback.format_exception(error)) if error else str(context)
+        self._control.troubles.append(told)
+        loop.default_exception_handler(context)
+
     def connection(self) -> Connection:
         """The protocol of one more connection."""
         return Connection(self.serve)
@@ -55,11 +62,7 @@ class Simulator:
             return None
         key = self._peer.key(request)
         entry = self._journal.arrive(request, key)
-        try:
-            answer, reply = self._decide(request, key, entry)
-        except Exception:
-            self._control.troubles.append(traceback.format_exc())
-            raise
+        answer, reply = self._decide(request, key, entry)
         if not reply.is_immediate:
             connection.on_left = entry.leave
             return Delivery(connection, request, entry, self._gates).follow(answer, reply)
@@ -184,6 +187,7 @@ async def _serve(peer: Peer, port: int) -> None:
     if _is_lifetime_pipe(sys.stdin.fileno()):
         loop.add_reader(sys.stdin.fileno(), _read_lifetime, sys.stdin.fileno(), ended)
     simulator = Simulator(peer)
+    loop.set_exception_handler(simulator.trouble)
     server = await loop.create_server(simulator.connection, LOOPBACK, port, backlog=BACKLOG)
     said: dict[str, Any] = {
         "event": "listening",
