@@ -74,8 +74,8 @@ class RedisLane:
 
     @property
     def room(self) -> int:
-        """How many of the commands that wait may be sent now."""
-        return self._room - len(self._sent)
+        """How many of the commands that wait may be sent now; none when the lane has ended."""
+        return 0 if self._ended.done() else self._room - len(self._sent)
 
     @property
     def is_suspect(self) -> bool:

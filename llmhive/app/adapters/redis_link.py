@@ -198,7 +198,7 @@ class RedisLink:
         else:
             self._start()
         if lane is None or lane.room < len(self._waiting):
-            loop.call_later(self._deadline_s, self._give_up, call, LOOKS)
+            self._give_up_in_time(call)
         try:
             reply = await call.future
         except LateReplyError as error:
@@ -209,6 +209,10 @@ class RedisLink:
         if isinstance(reply, ResponseError):
             self._refuse(reply)
         return reply
+
+    def _give_up_in_time(self, call: Call) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._deadline_s, self._give_up, call, LOOKS)
 
     def _give_up(self, call: Call, looks: int) -> None:
         """Tell a caller whose command could not be sent in time, after the loop's last look."""
@@ -258,6 +262,9 @@ class RedisLink:
             why = await lane.ended()
         finally:
             self._lane = None
+            # What waits relied on this lane; the next one may be a long time coming.
+            for call in self._waiting:
+                self._give_up_in_time(call)
             await lane.close()
         kind = RedisFailure(why) if why in set(RedisFailure) else RedisFailure.LOST
         self._observer.redis_failed(kind)

@@ -311,6 +311,34 @@ async def test_a_burst_that_redis_does_not_take_is_held_up_no_longer(
     assert {each.result() for each in burst} <= {RedisAwayError, RedisBusyError}
 
 
+async def test_a_call_that_meets_a_connection_at_its_end_is_told_in_time(
+    own_redis: RedisServer, connect: Connect
+) -> None:
+    link = await _opened(connect(own_redis.url))
+    assert link._lane
+
+    with own_redis.frozen():
+        link._lane.end("lost")
+        outcome = await _ended_within(link.command("PING"), 2 * DEADLINE_S)
+
+    assert outcome is RedisAwayError
+
+
+async def test_a_call_that_waits_when_its_connection_ends_is_told_in_time(
+    own_redis: RedisServer, connect: Connect
+) -> None:
+    link = await _opened(connect(own_redis.url))
+    assert link._lane
+
+    with own_redis.frozen():
+        call = asyncio.ensure_future(_outcome(link.command("PING")))
+        await CLOCK.sleep(0)  # it waits now, and the writer has not had its turn
+        link._lane.end("lost")
+        outcome = await _ended_within(call, 2 * DEADLINE_S)
+
+    assert outcome is RedisAwayError
+
+
 async def test_a_refused_connection_is_away_and_nothing_happened(connect: Connect) -> None:
     link = connect("unix:///nowhere/at/all.sock")
 
