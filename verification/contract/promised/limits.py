@@ -28,6 +28,12 @@ NEVER_WRONGLY_REFUSED: Final = promise(
     "no request is refused while fewer than L fit into every W + W/60 that ends within it",
     "security.auth.rate-limit-per-user",
 )
+WINDOWS_BY_REDIS_TIME: Final = promise(
+    _LIMITS,
+    "limits.window.redis-time",
+    "windows are timed by Redis alone: a worker's wall clock decides nothing",
+    "security.auth.rate-limit-per-user",
+)
 TIERS: Final = promise(
     _LIMITS,
     "limits.tiers",
@@ -100,6 +106,18 @@ REDIS_EMPTIED: Final = promise(
     _LIMITS,
     "limits.redis-emptied",
     "a loss of Redis's memory adds at most one limit",
+    "rollback.redis-state-cleared",
+)
+COUNTED_ONCE: Final = promise(
+    _LIMITS,
+    "limits.counted-once",
+    "what was admitted while Redis was away, or its answer was lost, counts once when it is back",
+    "predeploy.integration.fallbacks-verified",
+)
+SCRIPTS_LOST: Final = promise(
+    _LIMITS,
+    "limits.scripts-lost",
+    "a Redis that has forgotten its scripts limits as before",
     "rollback.redis-state-cleared",
 )
 REDIS_HOLDS_UP_NOBODY: Final = promise(

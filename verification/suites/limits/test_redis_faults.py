@@ -1,0 +1,224 @@
+"""Redis slow, hung, refused, read-only or empty: what that costs, and that it passes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from math import ceil
+
+from verification.checkers.rate_window import AdmitsAtMost, KeepsTheWindow, RetryAfterIsHonest
+from verification.contract import promises
+from verification.contract.bounds import bounds
+from verification.contract.tiers import BASIC, WINDOW_S
+from verification.harness import capabilities as can
+from verification.harness import records
+from verification.harness.claims import claim
+from verification.harness.http_client import Http
+from verification.harness.limit_fields import limit_fields
+from verification.harness.reach import LIVE
+from verification.harness.target import ChatResult, Target, User
+from verification.harness.timing import holds_up_at_most
+from verification.harness.waiting import eventually, now_s, together_over
+from verification.history import History
+from verification.suites.limits import scales
+from verification.suites.limits.callers import (
+    DECISIONS,
+    HELLO,
+    admitted,
+    at_each_worker,
+    in_turn,
+    paced,
+    waits_as_told,
+)
+from verification.verdict import Verdict
+
+Outage = Callable[[Target], AbstractContextManager[object]]
+NEEDS = [can.USERS, can.METRICS, can.FAULTS, can.WORKERS]
+SHARE = ceil(BASIC.requests / 2)
+
+
+@contextmanager
+def read_only(target: Target) -> Iterator[None]:
+    """Redis is a replica of nobody: it answers, and takes no writes. Left again at the end."""
+    target.redis.command("REPLICAOF", "127.0.0.1", "1")
+    try:
+        yield
+    finally:
+        target.redis.command("REPLICAOF", "NO", "ONE")
+
+
+OUTAGES: dict[str, Outage] = {
+    "hung": lambda target: target.faults.hang("redis"),
+    "refused": lambda target: target.faults.refuse("redis"),
+    "reset": lambda target: target.faults.reset("redis"),
+    "read-only": read_only,
+}
+
+
+def is_degraded(result: ChatResult) -> bool:
+    """Whether the answer says that its worker decided alone."""
+    return limit_fields(result.answer).is_degraded
+
+
+def shared_again(target: Target, user: User, https: list[Http], healed_s: float) -> list[str]:
+    """The workers that still decide alone when the bound is over, by most of five answers.
+
+    The bound grows by the slowest answer to what needs no Redis, meanwhile.
+    """
+    slowest_s = 0.0
+    while now_s() < healed_s + bounds().back_to_shared_within_s + slowest_s:
+        slowest_s = max(slowest_s, target.http.get(LIVE).seconds)
+    answers = [[target.chat(user, HELLO, http=http) for _ in range(5)] for http in https]
+    return [str(five[0]) for five in answers if sum(map(is_degraded, five)) > 2]
+
+
+@dataclass(frozen=True, slots=True)
+class Lived:
+    """What a user met during an outage and after it."""
+
+    by_worker: list[int]
+    """How many requests each worker admitted, before and during the outage."""
+    statuses: set[int]
+    not_said: list[str]
+    """Answers that a worker gave alone without saying so."""
+    not_counted: float
+    still_alone: list[str]
+    """Of workers that decided alone when the bound was over."""
+
+
+def live_through(target: Target, history: History, outage: Outage) -> Lived:
+    """A user of a tier with 15 requests for each worker asks each of them before and during it."""
+    user, other = together_over((BASIC.name, "pro"), target.new_user)
+    with at_each_worker(target) as https:
+        shared = in_turn(target, user, history, https=https, each=2)
+        before = target.metrics().sum(DECISIONS, source="local")
+        with outage(target):
+            alone = in_turn(target, user, history, https=https, each=SHARE + 5)
+            after = target.metrics().sum(DECISIONS, source="local")
+        still_alone = shared_again(target, other, https, now_s())
+    counts = Counter(one.served_by for one in admitted([*shared, *alone]))
+    return Lived(
+        by_worker=sorted(counts.values()),
+        statuses={one.status for one in alone},
+        not_said=[str(one.answer) for one in alone if not is_degraded(one)],
+        not_counted=len(alone) - (after - before),
+        still_alone=still_alone,
+    )
+
+
+@claim(
+    "limits.redis-away.bounded",
+    proves=[promises.REDIS_AWAY, promises.BACK_TO_SHARED],
+    needs=[*NEEDS, can.REDIS_WRITE],
+    workers=2,
+    faults=("redis",),
+)
+def test_without_redis_each_worker_keeps_to_its_share_says_so_and_is_back_at_once(
+    target: Target, history: History
+) -> None:
+    met = {name: live_through(target, history, outage) for name, outage in OUTAGES.items()}
+    records.record_redis_faults(history, target)
+
+    kept = Lived([SHARE, SHARE], {200, 429}, [], 0, [])
+    assert met == dict.fromkeys(OUTAGES, kept)
+    AdmitsAtMost(BASIC.requests, WINDOW_S, workers=2)(history).require()
+
+
+LOSSES: dict[str, Outage] = {
+    "refused": lambda target: target.faults.refuse("redis"),
+    "answers lost": lambda target: target.faults.lose_answers("redis"),
+}
+
+
+def left_after(target: Target, loss: Outage) -> tuple[list[int], list[int]]:
+    """What is left for a user after three requests during the loss and one to each worker after it.
+
+    Gives: what the last two answers say, and what they should.
+    """
+    warm, user = together_over(("pro", BASIC.name), target.new_user)
+    with at_each_worker(target) as https:
+        for http in https:
+            assert not is_degraded(target.chat(warm, HELLO, http=http))
+        with loss(target):
+            results = [target.chat(user, HELLO, http=https[0]) for _ in range(3)]
+
+        def ask() -> ChatResult:
+            results.append(target.chat(user, HELLO, http=https[0]))
+            return results[-1]
+
+        eventually(
+            ask,
+            until=lambda result: not is_degraded(result),
+            within_s=5,
+            claim="Redis is asked again",
+            every_s=0.3,
+        )
+        results.append(target.chat(user, HELLO, http=https[1]))
+    used = len(admitted(results))
+    told = [limit_fields(one.answer).remaining["requests"] for one in results[-2:]]
+    return told, [BASIC.requests - used + 1, BASIC.requests - used]
+
+
+@claim(
+    "limits.redis-away.counted-once",
+    proves=[promises.COUNTED_ONCE],
+    needs=NEEDS,
+    workers=2,
+    faults=("redis",),
+)
+def test_what_a_worker_admitted_alone_counts_once_when_redis_is_back(target: Target) -> None:
+    left = {name: left_after(target, loss) for name, loss in LOSSES.items()}
+
+    assert {name: told for name, (told, _) in left.items()} == {
+        name: expected for name, (_, expected) in left.items()
+    }
+
+
+HINDRANCES: tuple[Outage, ...] = (
+    lambda target: target.faults.hang("redis"),
+    lambda target: target.faults.slow("redis", 600),
+)
+
+
+@claim(
+    "limits.redis-away.holds-up-nobody",
+    proves=[promises.REDIS_HOLDS_UP_NOBODY],
+    needs=NEEDS,
+    workers=2,
+    faults=("redis",),
+)
+def test_a_redis_that_is_hung_or_slow_holds_up_no_request(target: Target) -> None:
+    user, provider = target.new_user("enterprise"), target.faults.links[target.providers[0]]
+
+    def judged_under(hindrance: Outage) -> Verdict:
+        with hindrance(target):
+            return holds_up_at_most(
+                bounds().redis_holds_up_a_request_s,
+                lambda: target.chat(user, HELLO).answer.seconds,
+                lambda: target.http.get(LIVE).seconds + provider.feel(5).seconds,
+                claim="Redis holds up no request for longer than its deadline",
+            )
+
+    hung, slow = map(judged_under, HINDRANCES)
+    (hung & slow).require()
+
+
+@claim(
+    "limits.redis-away.rolls-on",
+    proves=[promises.REDIS_AWAY],
+    needs=[*NEEDS, can.SHRINK],
+    env=scales.SHORT,
+    workers=2,
+    faults=("redis",),
+)
+def test_without_redis_a_workers_own_window_rolls_too(target: Target, history: History) -> None:
+    user, share = target.new_user(), ceil(scales.FREE.requests / 2)
+    with target.faults.refuse("redis"), at_each_worker(target) as https:
+        paced(target, user, history, every_s=0.05, for_s=scales.WINDOW_S / 2, http=https[0])
+        waits_as_told(target, user, history, http=https[0])
+
+    assert len({one.value["served_by"] for one in history.of("chat")}) == 1
+    KeepsTheWindow(share, scales.WINDOW_S)(history).require()
+    RetryAfterIsHonest(scales.WINDOW_S)(history).require()
