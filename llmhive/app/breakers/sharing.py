@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Coroutine, Sequence
-from random import SystemRandom
+from random import Random, SystemRandom
 from typing import TypeVar
 
 from llmhive.app.breakers import model
@@ -45,7 +45,7 @@ class SharedBreakers:
         self._store = store
         self._worker = secrets.token_hex(4)
         self._leases = 0
-        self._chance = SystemRandom()
+        self._chance: Random = SystemRandom()
         self._reports: set[asyncio.Task[object]] = set()
         now = clock.monotonic()
         self.by_name = {name: Breaker(name, self._fate().epoch, now, config) for name in names}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from itertools import pairwise
+from random import Random
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -123,6 +124,9 @@ class Fleet(RuleBasedStateMachine):
         self.config = BreakerConfig()
         self.store = MemoryCircuitStore(self.clock, self.config)
         self.workers = [Worker(self.clock, self.store, self.config) for _ in range(2)]
+        for number, worker in enumerate(self.workers):
+            # A history that is found must be one that can be told again.
+            worker.service._shared._chance = Random(number)  # noqa: S311
         self.permits: list[Permit] = []
         self.was_always_healthy = True
         self.follow()
