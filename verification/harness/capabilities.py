@@ -37,6 +37,8 @@ CANARIES: Final = "canaries"
 """Every configured secret is known to the suite, so that a leak can be recognised."""
 CLOCK: Final = "clock"
 """The service's wall clock can be shifted (libfaketime is installed)."""
+ADMIN: Final = "admin"
+"""The operators' routes can be called: there is a key with scope `admin`."""
 POSTGRES: Final = "postgres"
 """The service runs on PostgreSQL."""
 
@@ -57,6 +59,7 @@ EVERY: Final = frozenset(
         DATABASE,
         CANARIES,
         CLOCK,
+        ADMIN,
         POSTGRES,
     }
 )

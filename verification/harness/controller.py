@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Generator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,9 +27,10 @@ from verification.harness.readiness import (
     read_declarations,
 )
 from verification.harness.run_options import RUN, WORKER_INPUT, Run
-from verification.harness.stack import choice, remote
+from verification.harness.stack import choice
 from verification.harness.stack.model import StackError
 from verification.harness.stack.programs import ROOT
+from verification.harness.staging.session import RemoteRun, remote_run
 
 RESULTS: Final = pytest.StashKey[ClaimResults]()
 # In a worker's output: what it knows of the claims, those it did not run included.
@@ -69,6 +71,8 @@ class Controller:
         self._conclusion: Conclusion | None = None
         self._declared = Declarations()
         self._aim: dict[str, Any] = {"kind": "local"}
+        self._remote: RemoteRun | None = None
+        self._ending = ExitStack()
         shutil.rmtree(self._run.reports, ignore_errors=True)
         if not config.option.collectonly:
             self._run.reports.mkdir(parents=True)
@@ -92,7 +96,7 @@ class Controller:
         try:
             self._declared = read_declarations(ROOT / "readiness.toml", checklist.items())
             if self._run.target:
-                self._look(Path(self._run.target))
+                self._open(Path(self._run.target))
             else:
                 chosen = choice.settle(self._run.stack)
                 self._run.stack, self._run.versions = chosen.kind, chosen.versions
@@ -100,18 +104,26 @@ class Controller:
         except (StackError, ReadinessFileError, target_file.TargetFileError) as error:
             pytest.exit(f"could not run: {error}", returncode=COULD_NOT_RUN)
 
-    def _look(self, file: Path) -> None:
-        named = target_file.read(file)
-        sighting = remote.look(named)
-        if sighting.seen is remote.Seen.OTHER_INSTANCE:
-            raise StackError(f"{named.base_url}: {sighting.says}")
+    def _open(self, file: Path) -> None:
+        """Begin a run against a target elsewhere; it ends when pytest does."""
+        ending = ExitStack()
+        self._remote = ending.enter_context(remote_run(file, kind="verify"))
+        self._config.add_cleanup(self._close_remote)
+        self._ending = ending
+        named, seen = self._remote.target, self._remote.sighting
         self._aim = {
             "kind": "remote",
             "base_url": named.base_url,
             "environment": named.environment,
             "instance": named.instance,
-            "seen": sighting.seen.value,
+            "seen": seen.seen.value,
+            "version": seen.version,
         }
+
+    def _close_remote(self) -> None:
+        """Remove what was made elsewhere and give the lease back, once."""
+        ending, self._ending = self._ending, ExitStack()
+        ending.close()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -142,9 +154,14 @@ class Controller:
         if said is None and report.failed and not self._results.knows(report.nodeid):
             self._others_failed += 1
         if said is ClaimVerdict.FALSE and self._run.until_false:
-            for name in ("session", "dsession"):
-                if session := self._config.pluginmanager.get_plugin(name):
-                    session.shouldstop = "a claim is false, and --until-false was given"
+            self._stop("a claim is false, and --until-false was given")
+        if self._remote is not None and (reason := self._remote.ended):
+            self._stop(reason)
+
+    def _stop(self, reason: str) -> None:
+        for name in ("session", "dsession"):
+            if session := self._config.pluginmanager.get_plugin(name):
+                session.shouldstop = reason
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
@@ -171,5 +188,14 @@ class Controller:
         yield
         for line in self._uncollected:
             terminalreporter.write_line(f"not collected: {line}", red=True)
+        if self._remote is not None:
+            self._say_remote(terminalreporter, self._remote)
         if self._conclusion is not None:
             self._conclusion.say(terminalreporter)
+
+    def _say_remote(self, terminal: Any, run: RemoteRun) -> None:
+        self._close_remote()
+        for line in (f"used: {run.told()}", *run.farewell):
+            terminal.write_line(f"{run.target.base_url}: {line}")
+        if run.ended:
+            terminal.write_line(f"the run had to end: {run.ended}", red=True)

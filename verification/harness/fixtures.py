@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import pytest
 
-from verification.harness import target_file
 from verification.harness.faults import FaultNotHealedError
+from verification.harness.run_options import RUN
 from verification.harness.stack import choice
 from verification.harness.stack.cache import StackCache
 from verification.harness.stack.configuration import Configuration, configuration
 from verification.harness.stack.local import LocalStacks
 from verification.harness.stack.remote import RemoteStacks
+from verification.harness.staging import session
 from verification.harness.target import Target
 from verification.history import History
 
@@ -75,12 +77,21 @@ def lender(config: pytest.Config) -> Lender:
     run_id = os.environ.get("PYTEST_XDIST_TESTRUNUID", secrets.token_hex(4))[:8]
     file = config.getoption("--target", default=None)
     if file:
-        count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-        number = int(worker.removeprefix("gw")) if worker != "main" else 0
-        elsewhere = target_file.read(Path(str(file)))
-        return RemoteStacks(elsewhere, run_id=run_id, worker=number, workers=count)
+        return _elsewhere(config, Path(str(file)).resolve(), worker)
     backend = choice.choose(str(config.getoption("--stack", default=choice.AUTO)))
     return StackCache(LocalStacks(backend, run_id=run_id, worker=worker))
+
+
+def _elsewhere(config: pytest.Config, file: Path, worker: str) -> RemoteStacks:
+    """The target of a file, in the run that the controller began, or in one of its own."""
+    asked = config.stash.get(RUN, None)
+    if asked is None or not asked.is_verification:
+        ending = ExitStack()
+        run = ending.enter_context(session.remote_run(file, kind="verify"))
+        return RemoteStacks(run, ending=ending)
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    number = int(worker.removeprefix("gw")) if worker != "main" else 0
+    return RemoteStacks(session.joined(session.state_of(file)), worker=number, workers=count)
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ Headers = Mapping[str, str] | list[tuple[str, str]]
 class Http:
     """Sends requests to one origin and never raises for what the network does.
 
-    `gate` is called with the method before each request and raises when it must not go out;
+    `gate` is called with method and URL before each request and raises when it must not go out;
     `on_answer` is called with each Answer.
     """
 
@@ -41,7 +41,7 @@ class Http:
         base_url: str,
         *,
         on_answer: Callable[[Answer], object] | None = None,
-        gate: Callable[[str], object] | None = None,
+        gate: Callable[[str, str], object] | None = None,
         headers: Headers = (),  # type: ignore[assignment]  # the empty tuple is a Headers
         trust_env: bool = False,
     ) -> None:
@@ -106,7 +106,7 @@ class Http:
         chunk and, when true, hangs up in the middle (error `left`). A time-out hangs up too.
         """
         if self._gate:
-            self._gate(method)
+            self._gate(method, self.base_url + path)
         sent_s = time.monotonic()
         body = json_format.dumps(json).encode() if json is not None else content
         every = _header_list(self._headers) + _header_list(headers or [])
@@ -158,7 +158,7 @@ class Http:
         time-out or a reset, b"" when nothing did.
         """
         if self._gate:
-            self._gate("RAW")
+            self._gate("RAW", self.base_url)
         url = httpx.URL(self.base_url)
         got = bytearray()
         # A reset or a time-out is an answer too: what came before it.

@@ -158,9 +158,14 @@ class Target:
         with self._lock:
             if url not in self._https:
                 self._https[url] = Http(
-                    url, on_answer=self.answers.append, gate=self._stack.gate, trust_env=remote
+                    url, on_answer=self._heard, gate=self._stack.gate, trust_env=remote
                 )
             return self._https[url]
+
+    def _heard(self, answer: Answer) -> None:
+        self.answers.append(answer)
+        if self._stack.gate is not None:
+            self._stack.gate.heard(answer)
 
     def chat(
         self,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from verification.harness.redis_view import RedisView
     from verification.harness.service_logs import ServiceLogs
     from verification.harness.simulated import SimulatedProvider, SimulatedStripe
+    from verification.harness.staging.gate import Gate
     from verification.harness.users import User
 
 
@@ -132,6 +133,7 @@ class Stack:
     proxied_url: str = LACKING
     webhook_secret: str = LACKING
     users: UserSource = LACKING
+    operators_key: str = LACKING
     control: ProcessControl = LACKING
     shell: Shell = LACKING
     logs: ServiceLogs = LACKING
@@ -141,8 +143,8 @@ class Stack:
     redis: RedisView = LACKING
     faults: Faults = LACKING
     database_file: Path = LACKING
-    gate: Callable[[str], None] | None = None
-    """Called with the method before each request of a claim; raises when it must not go out."""
+    gate: Gate | None = None
+    """Asked before each request of a claim to a target elsewhere, and told of each answer."""
     is_tired: bool = False
     """Its service has seen trouble: it is restarted, on an empty Redis, before the next claim."""
     is_spoilt: bool = False

@@ -95,7 +95,7 @@ def test_a_silent_target_is_an_error_and_a_readable_one(tmp_path: Path) -> None:
     file = tmp_path / "target.toml"
     file.write_text(
         '[target]\nbase_url = "http://127.0.0.1:1"\nenvironment = "s"\ninstance = "i"\n'
-        'capabilities = []\n[limits]\nhosts = ["127.0.0.1"]\nrequests = 9\n'
+        'capabilities = []\n[limits]\nhosts = ["127.0.0.1"]\nrequests = 9\ntokens = 9\n'
     )
 
     done = run(tmp_path, "--target", str(file))

@@ -100,13 +100,13 @@ def test_what_no_library_sends_can_be_sent_raw() -> None:
 
 def test_every_answer_is_handed_on_and_every_request_asked_for() -> None:
     seen: list[Answer] = []
-    asked: list[str] = []
+    asked: list[tuple[str, str]] = []
 
     with peers.peer(peers.answers(b"{}")) as url:
-        http = Http(url, on_answer=seen.append, gate=asked.append)
+        http = Http(url, on_answer=seen.append, gate=lambda *what: asked.append(what))
         answer = http.post("/x", json={"a": 1}, key="secret")
 
-    assert (asked, seen) == (["POST"], [answer])
+    assert (asked, seen) == ([("POST", f"{url}/x")], [answer])
     assert answer.request.body == b'{"a": 1}'
     assert ("authorization", "Bearer secret") in answer.request.headers
 

@@ -22,6 +22,7 @@ capabilities = ["users", "metrics"]
 [limits]
 hosts = ["127.0.0.1"]
 requests = 10
+tokens = 100
 [secrets]
 metrics_token = "env:VFY_TOKEN"
 [[users]]
@@ -49,17 +50,19 @@ WRONG = {
     "a live Stripe key": ('"env:VFY_KEY"', '"env:VFY_LIVE"', "live Stripe key"),
     "an empty secret": ('"env:VFY_KEY"', '"env:VFY_EMPTY"', "is empty"),
     "a line that is not there": ('"env:VFY_KEY"', '"file:/dev/null#X"', "cannot be read"),
+    "money without a price": ("tokens = 100", "tokens = 100\nmoney = 1.5", "prices.per_1k_tokens"),
+    "a budget without end": ("tokens = 100", "tokens = 100\nmoney = inf", "0 or more, got inf"),
+    "no tokens": ("tokens = 100", "", "limits.tokens: expected int, got nothing"),
+    "truth for a number": ("tokens = 100", "tokens = true", "expected int, got bool"),
+    "a port that is none": ("127.0.0.1:1", "127.0.0.1:x", "expected http"),
+    "a Redis of somebody else": (
+        'metrics_token = "env:VFY_TOKEN"',
+        'redis_url = "env:VFY_REDIS"',
+        "redis.example is not among limits.hosts",
+    ),
+    "an admin without a key": ('"metrics"]', '"admin"]', "'admin' needs secrets.admin_key"),
     "no TOML": ("[target]", "[target", "expected a TOML file"),
 }
-
-
-@pytest.fixture(autouse=True)
-def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the references refer to."""
-    monkeypatch.setenv("VFY_KEY", "the-key")
-    monkeypatch.setenv("VFY_TOKEN", "the-token")
-    monkeypatch.setenv("VFY_LIVE", "sk_live_abcdef")
-    monkeypatch.setenv("VFY_EMPTY", "")
 
 
 @pytest.fixture
@@ -73,7 +76,7 @@ def file(tmp_path: Path) -> Path:
 def test_a_good_file_names_its_target(file: Path) -> None:
     target = target_file.read(file)
 
-    assert (target.instance, target.requests_max, target.workers) == ("staging-1", 10, 1)
+    assert (target.instance, target.budget.requests, target.workers) == ("staging-1", 10, 1)
     assert [(user.id, user.key) for user in target.users] == [("one", "the-key")]
     assert "the-key" not in repr(target)
 
@@ -112,25 +115,3 @@ def test_a_secret_can_stand_in_a_line_of_a_file(file: Path, tmp_path: Path) -> N
     file.write_text(GOOD.replace("env:VFY_KEY", f"file:{tmp_path / 'secrets'}#MINE"))
 
     assert target_file.read(file).users[0].key == "from=a-line"
-
-
-def test_the_example_is_written_once_and_names_only_known_things(tmp_path: Path) -> None:
-    file = tmp_path / "new.toml"
-
-    assert target_file.main(["init", str(file)]) == 0
-    assert target_file.main(["init", str(file)]) == 3
-    with pytest.raises(TargetFileError) as refusal:
-        target_file.read(file)
-    assert all("cannot be read" in problem for problem in refusal.value.problems)
-
-
-@pytest.mark.parametrize("words", [[], ["check"], ["undo", "x"], ["check", "/nowhere/x.toml"]])
-def test_what_cannot_be_run_ends_with_3(words: list[str]) -> None:
-    assert target_file.main(words) == 3
-
-
-def test_checking_a_silent_target_ends_with_2(
-    file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert target_file.main(["check", str(file)]) == 2
-    assert "no answer" in capsys.readouterr().err

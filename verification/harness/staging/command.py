@@ -1,0 +1,161 @@
+"""`nox -s target -- init|check|plan|undo|cleanup FILE`: what can be known and mended around a run.
+
+Exit codes: 0 fine, 1 a foreign target or something that is wrong with it, 2 a silent target
+or something that nobody can say, 3 an unusable file, a pin that differs, a lease that is held.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from verification.harness import target_file
+from verification.harness.stack.model import StackError
+from verification.harness.staging import cleanup, session
+from verification.harness.staging.estimate import estimate_of
+from verification.harness.staging.look_around import look_around
+from verification.harness.staging.sighting import Seen, Sighting, look
+from verification.harness.staging.survey import Survey, all_claims, survey
+from verification.harness.target_file import EXAMPLE, TargetFile, TargetFileError
+from verification.harness.undo import UndoError
+from verification.harness.undo import undo as undo_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FINE, WRONG, UNKNOWN, COULD_NOT = 0, 1, 2, 3
+USAGE: Final = "usage: nox -s target -- init|check|plan|undo|cleanup FILE"
+
+
+def main(arguments: list[str]) -> int:
+    """One word and a file."""
+    commands: dict[str, Callable[[Path], int]] = {
+        "init": init,
+        "check": check,
+        "plan": plan,
+        "undo": undo,
+        "cleanup": clean_up,
+    }
+    if len(arguments) != 2 or arguments[0] not in commands:  # noqa: PLR2004  a word and a file
+        return _complain(USAGE)
+    try:
+        return commands[arguments[0]](Path(arguments[1]).resolve())
+    except (TargetFileError, StackError, OSError) as error:
+        return _complain(str(error))
+
+
+def init(file: Path) -> int:
+    """Write a commented example; never over a file that is there."""
+    with file.open("x", encoding="utf-8") as new:
+        new.write(EXAMPLE)
+    _say(f"wrote {file}; edit it, then run `nox -s target -- check {file}`")
+    return FINE
+
+
+def check(file: Path) -> int:
+    """Read the file and look at the target, by GET requests alone; changes nothing anywhere."""
+    target = target_file.read(file)
+    sighting = look(target)
+    _say(f"{target.base_url}: {sighting.says}")
+    if sighting.seen is not Seen.OURS:
+        return sighting.exit_code
+    _say(f"version {sighting.version or 'unknown'}, environment {target.environment}")
+    looks = list(look_around(target))
+    for one in looks:
+        _say(str(one))
+    found = survey(all_claims(), target.capabilities, target.workers)
+    _say_survey(found)
+    if any(one.is_well is False for one in looks):
+        return WRONG
+    return FINE
+
+
+def plan(file: Path) -> int:
+    """Say what a run would do, touch, use and leave; sends one GET."""
+    target = target_file.read(file)
+    sighting = look(target)
+    _say(f"{target.base_url}: {sighting.says}")
+    found = survey(all_claims(), target.capabilities, target.workers)
+    needed = estimate_of(found.askable, target.budget)
+    _say(f"hosts that may be touched: {', '.join(sorted(target.hosts))}")
+    _say(f"one run at a time by {_lease_of(target, file)}")
+    _say(f"stops when {session.stop_file_of(file).name} stands beside the file")
+    _say(_users_of(target))
+    _say_survey(found)
+    _say(f"verify would use about: {target.budget.told(needed)}")
+    if reason := target.budget.exceeded_by(needed):
+        _say(f"{reason} would be spent before the end; the rest would be unknown")
+        return WRONG if sighting.exit_code == FINE else sighting.exit_code
+    return sighting.exit_code
+
+
+def undo(file: Path) -> int:
+    """Undo what killed runs left on, the last deed first, and say what could not be undone."""
+    target_file.read(file)
+    try:
+        found = undo_all()
+    except UndoError as error:
+        return _complain(f"not everything could be undone:\n{error}")
+    for one in found:
+        _say(str(one))
+    _say("nothing is left to be undone")
+    return FINE
+
+
+def clean_up(file: Path) -> int:
+    """Remove what runs made on the target, and show that nothing is left."""
+    target = target_file.read(file)
+    sighting = look(target)
+    if sighting.seen is not Seen.OURS:
+        return _complain(f"{target.base_url}: {sighting.says}", sighting)
+    done = _removed_under_lease(file, target)
+    for line in done.lines():
+        _say(line)
+    if not done.is_proved and "admin_key" in target.secrets:
+        return UNKNOWN
+    shutil.rmtree(session.state_of(file), ignore_errors=True)
+    return FINE
+
+
+def _removed_under_lease(file: Path, target: TargetFile) -> cleanup.Removal:
+    """Clean up while no run is under way: its users would go with the others."""
+    lease = session.take_lease(file, target, "cleanup")
+    try:
+        return cleanup.remove_all(target)
+    finally:
+        lease.release()
+
+
+def _lease_of(target: TargetFile, file: Path) -> str:
+    if "admin_key" in target.secrets:
+        return "a lease on the target, which ends by itself when a run is killed"
+    return f"{session.lock_file_of(file).name} beside the file: others' files are not seen"
+
+
+def _users_of(target: TargetFile) -> str:
+    if "admin_key" in target.secrets:
+        return f"users are made with the tag {cleanup.TAG}<run> and removed when the run ends"
+    return f"{len(target.users)} users are lent; what happens to them stays theirs"
+
+
+def _say_survey(found: Survey) -> None:
+    total = len(found.askable) + len(found.lacking)
+    _say(f"{len(found.askable)} of {total} claims can be asked")
+    _say(f"{len(found.items)} of {found.of} lines of the checklist could be verified")
+    for want, count in found.wants():
+        _say(f"  {count} claims want: {want}")
+
+
+def _say(text: str) -> None:
+    print(text)  # noqa: T201  the command's answer
+
+
+def _complain(text: str, sighting: Sighting | None = None) -> int:
+    print(text, file=sys.stderr)  # noqa: T201  the command's answer
+    return sighting.exit_code if sighting else COULD_NOT
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
