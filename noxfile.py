@@ -259,11 +259,11 @@ def mutants(session: nox.Session) -> None:
 
 @nox.session
 def target(session: nox.Session) -> None:
-    """Aim elsewhere: `-- init FILE` writes a target file, `-- check FILE` looks without harm."""
+    """Aim elsewhere: `-- init|check|plan|undo|cleanup FILE`, around a target file."""
     command = [
         str(environment("suite", "verify")),
         "-m",
-        "verification.harness.target_file",
+        "verification.harness.staging.command",
         *session.posargs,
     ]
     end(session, subprocess.run(command, cwd=ROOT, check=False).returncode)
