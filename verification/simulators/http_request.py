@@ -120,19 +120,26 @@ class RequestReader:
 
 
 def _parsed(head: bytes) -> Request:
-    first, *lines = head.decode("latin-1").split("\r\n")
-    words = first.split(" ")
+    words = head.partition(b"\r\n")[0].decode("latin-1").split(" ")
     if len(words) != 3 or words[2] not in {"HTTP/1.1", "HTTP/1.0"}:  # noqa: PLR2004
         raise BadRequestError(400, "expected METHOD TARGET HTTP/1.1")
+    return Request(words[0], words[1], words[2] == "HTTP/1.0", headers_of(head), head)
+
+
+def headers_of(head: bytes) -> dict[str, str]:
+    """The headers of a head by their names in lower case, repeated ones joined.
+
+    Raises: BadRequestError.
+    """
     headers: dict[str, str] = {}
-    for line in lines:
+    for line in head.decode("latin-1").split("\r\n")[1:]:
         name, colon, value = line.partition(":")
         if not colon or not name or name != name.strip():
             raise BadRequestError(400, "expected each header as NAME: VALUE")
         name = name.lower()
         value = value.strip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return Request(words[0], words[1], words[2] == "HTTP/1.0", headers, head)
+    return headers
 
 
 def _length(headers: dict[str, str]) -> int | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final
 
-from verification.simulators.http_request import Request
+from verification.simulators.http_request import Request, headers_of
 
 # A load of 300 calls per second for five minutes, and a start of a second.
 CALLS_MAX: Final = 100_000
@@ -21,7 +21,11 @@ class Entry:
     """One call. All `*_s` are monotonic seconds of this machine."""
 
     index: int
-    request: Request
+    method: str
+    target: str
+    head: bytes
+    """As it came, which takes less room than its headers."""
+    body: bytes
     key: str | None
     arrived_s: float
     first_byte_s: float | None = None
@@ -41,7 +45,7 @@ class Entry:
     @property
     def size_bytes(self) -> int:
         """What it costs to keep."""
-        return len(self.request.head) + len(self.request.body)
+        return len(self.head) + len(self.body)
 
     def wrote(self, size: int) -> None:
         """Note bytes that went out."""
@@ -62,21 +66,20 @@ class Entry:
 
     def contains(self, text: str) -> bool:
         """Whether target or body hold the text."""
-        return text in self.request.target or text in self._body_text
+        return text in self.target or text in self._body_text
 
     @property
     def _body_text(self) -> str:
-        return self.request.body.decode("utf-8", "replace")
+        return self.body.decode("utf-8", "replace")
 
     def shown(self) -> dict[str, Any]:
         """As control shows it."""
-        request = self.request
         return {
             "index": self.index,
-            "method": request.method,
-            "path": request.target,
+            "method": self.method,
+            "path": self.target,
             "key": self.key,
-            "headers": request.headers,
+            "headers": headers_of(self.head),
             "body": _json_or_text(self._body_text),
             "arrived_s": self.arrived_s,
             "first_byte_s": self.first_byte_s,
@@ -111,7 +114,15 @@ class Journal:
 
     def arrive(self, request: Request, key: str | None) -> Entry:
         """Note a call."""
-        entry = Entry(self._next, request, key, monotonic())
+        entry = Entry(
+            index=self._next,
+            method=request.method,
+            target=request.target,
+            head=request.head,
+            body=request.body,
+            key=key,
+            arrived_s=monotonic(),
+        )
         self._next += 1
         self._entries.append(entry)
         self._size_bytes += entry.size_bytes
