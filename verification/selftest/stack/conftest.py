@@ -11,7 +11,7 @@ import pytest
 from verification.harness import capabilities as can
 from verification.harness.redis_view import RedisView
 from verification.harness.service_logs import ServiceLogs
-from verification.harness.stack import programs, servers, simulators
+from verification.harness.stack import programs, servers
 from verification.harness.stack.model import Stack
 from verification.harness.stack.service import Service
 from verification.harness.toxiproxy_link import Link
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from verification.harness.toxiproxy_link import Toxiproxy
 
 STAND_IN = Path(__file__).parent / "stand_in"
-NEEDS_SIMULATORS = pytest.mark.skipif(
-    not (simulators.FOLDER / "llm.py").exists(), reason="a whole stack needs the simulators"
-)
 INSTANCE = "vfy-nonce"
 
 

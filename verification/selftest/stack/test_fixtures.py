@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from verification.harness.stack import choice
 from verification.harness.stack.programs import ROOT
-from verification.selftest.stack.conftest import NEEDS_SIMULATORS, STAND_IN
+from verification.selftest.stack.conftest import STAND_IN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,7 +75,6 @@ def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@NEEDS_SIMULATORS
 def test_each_claim_gets_what_it_asked_for_and_answers_for_what_it_leaves(tmp_path: Path) -> None:
     done = run(tmp_path)
 

@@ -15,7 +15,7 @@ from verification.harness.stack.local import LocalStacks
 from verification.harness.stack.model import ServiceDidNotStartError
 from verification.harness.target import Target
 from verification.harness.waiting import came_true
-from verification.selftest.stack.conftest import NEEDS_SIMULATORS, STAND_IN
+from verification.selftest.stack.conftest import STAND_IN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from verification.harness.stack.local import LiveStack
 
 PLAIN = configuration()
-pytestmark = NEEDS_SIMULATORS
 
 
 @pytest.fixture(scope="module")
