@@ -154,3 +154,17 @@ def _run(command: list[str], env: dict[str, str] | None = None) -> subprocess.Co
     if done.returncode:
         raise StackError(f"{' '.join(command[:3])} ended with {done.returncode}: {done.stderr}")
     return done
+
+
+def main() -> int:
+    """Print the folder of the redis-server, for tests that may not import the suite."""
+    try:
+        sys.stdout.write(f"{redis_server().path.parent}\n")
+    except StackError as error:
+        sys.stderr.write(f"could not run: no Redis is to be had: {error}\n")
+        return 3
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
