@@ -154,7 +154,8 @@ class KeeperLink:
             start_new_session=True,  # a terminal's Ctrl-C is the worker's affair
         )
         self.pid = self._process.pid
-        threading.Thread(target=self._listen, name="keeper", daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, name="keeper", daemon=True)
+        self._listener.start()
 
     def start(
         self,
@@ -248,16 +249,20 @@ class KeeperLink:
         """End every child, and the keeper."""
         _pipe(self._process.stdin).close()
         self._process.wait(within_s)
+        self._listener.join(within_s)
 
     def _listen(self) -> None:
-        for line in _pipe(self._process.stdout):
-            fact = json.loads(line)
-            with self._arrived:
-                if "exited" in fact:
-                    self.exit_codes[fact["exited"]] = fact["code"]
-                else:
-                    self._answers[fact["id"]] = fact
-                self._arrived.notify_all()
+        with _pipe(self._process.stdout) as said:
+            for line in said:
+                self._hear(json.loads(line))
+
+    def _hear(self, fact: dict[str, Any]) -> None:
+        with self._arrived:
+            if "exited" in fact:
+                self.exit_codes[fact["exited"]] = fact["code"]
+            else:
+                self._answers[fact["id"]] = fact
+            self._arrived.notify_all()
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:

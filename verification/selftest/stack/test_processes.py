@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from verification.harness.lifetime import birth
-from verification.harness.processes import ChildError, keeper
+from verification.harness.processes import ChildError, KeeperLink, keeper
 from verification.harness.waiting import came_true
 
 if TYPE_CHECKING:
@@ -116,3 +116,14 @@ def test_a_lifetime_pipe_stays_open_while_the_keeper_lives(tmp_path: Path) -> No
 
     assert child.wait(0.1) is None
     child.kill()
+
+
+def test_a_closed_keeper_leaves_no_pipe_open() -> None:
+    link = KeeperLink()
+
+    link.close()
+
+    assert link._process.stdin is not None
+    assert link._process.stdout is not None
+    assert link._process.stdin.closed
+    assert link._process.stdout.closed
