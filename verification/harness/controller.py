@@ -126,6 +126,15 @@ class Controller:
         ending.close()
 
     @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> object | None:
+        """Keep xdist from running a claim again because its process died."""
+        if config.option.dist != "loadgroup":
+            return None
+        from verification.harness.each_once import EachOnce  # noqa: PLC0415  xdist is optional
+
+        return EachOnce(config, log)
+
+    @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Give a worker what was settled for the whole run."""
         node.workerinput[WORKER_INPUT] = self._run.for_workers()
