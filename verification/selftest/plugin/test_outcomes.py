@@ -156,9 +156,17 @@ def test_a_test_that_is_no_claim_and_fails_keeps_pytests_code(tmp_path: Path) ->
 
 @pytest.mark.timeout(60)
 def test_a_worker_that_dies_leaves_its_claim_unknown(tmp_path: Path) -> None:
-    ran = run(tmp_path, claims(TRUE, "import os; os._exit(9)"), "-n", "2", apart=True)
+    dies = "import os; open('deaths', 'a').write('x'); os._exit(9)"
+    ran = run(
+        tmp_path,
+        claims(TRUE, dies.replace("deaths", str(tmp_path / "deaths"))),
+        "-n",
+        "2",
+        apart=True,
+    )
 
     assert (ran.code, ran.verdicts) == (2, {"c.n0": "true", "c.n1": "unknown"})
+    assert (tmp_path / "deaths").read_text() == "x", "it ran again"
 
 
 def test_until_false_stops_at_the_first_false_claim(tmp_path: Path) -> None:
