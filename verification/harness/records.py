@@ -53,11 +53,11 @@ def record_attempts(history: History, provider: str, calls: Iterable[Call]) -> l
 
 
 def _result(call: Call) -> str:
-    if call.hung_up_s is not None or call.ended_s is None or call.status is None:
+    if call.hung_up_s is not None or call.ended_s is None:
         return breaker.UNKNOWN
     if call.status in COUNTED_STATUSES or call.flaw in BROKEN_OFF:
         return breaker.FAILURE
-    if call.flaw is not None:
+    if call.flaw is not None or call.status is None:
         return breaker.UNKNOWN  # a body of the claim's own: who knows how it is read
     return breaker.SUCCESS if call.status == OK else breaker.NEUTRAL
 

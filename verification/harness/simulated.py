@@ -41,7 +41,8 @@ class Call:
     held: str | None = None
     """The gate at which it waits now."""
     flaw: str | None = None
-    """The scripted field that kept the answer from being whole and the vendor's own."""
+    """What kept the answer from being whole and the vendor's own: cut, cut_at_end (after its
+    last byte), raw, body, error_event, omit_terminal, finish_reason; None when nothing did."""
 
     @property
     def text(self) -> str:
@@ -56,7 +57,17 @@ _CALL_FIELDS = {one.name for one in fields(Call)}
 
 
 # What a scripted reply may hold without being trouble to the service.
-HARMLESS = frozenset({"text", "chunks", "usage", "finish_reason", "chunk_delay_s", "split_bytes"})
+HARMLESS = frozenset(
+    {
+        "text",
+        "chunks",
+        "usage",
+        "finish_reason",
+        "first_chunk_delay_s",
+        "chunk_delay_s",
+        "split_bytes",
+    }
+)
 
 
 class Simulator:
@@ -155,10 +166,11 @@ class SimulatedProvider(Simulator):
 
         Takes: `contains`, a text in the body; `key`, the credential. Then what the answer is:
         status, headers (null removes one), body (JSON) or raw (text, or {"base64": …}), text or
-        chunks, finish_reason, usage, omit_terminal, error_event. When: delay_s, chunk_delay_s,
-        split_bytes (parts of so many bytes, chunk_delay_s apart), hang, hold (a gate, see
-        `release`) and hold_after_chunks. How it ends too early: cut ("fin" or "rst") at once,
-        or cut_after_bytes of the body, or cut_after_chunks.
+        chunks, finish_reason, usage, omit_terminal, error_event. When: delay_s,
+        first_chunk_delay_s (after the head), chunk_delay_s, split_bytes (parts of so many bytes,
+        chunk_delay_s apart), hang, hold (a gate, see `release`) and hold_after_chunks. How it
+        ends too early: cut ("fin", "rst" or "half") at once, or cut_after_bytes of the body, or
+        cut_after_chunks.
         """
         self.rules({"match": _match(contains, key), "times": times, "reply": reply})
 

@@ -111,21 +111,26 @@ class AnthropicWire(ChatPeer):
         )
 
     def _no(self, status: int, message: str) -> RefusedError:
-        body = self.error(status)
+        headers, body = self.headers(), self.error(status)
         body["error"]["message"] = message
-        return refused({**self.headers(), "request-id": body["request_id"]}, status, body)
+        return refused(headers, status, self.identified(body, headers))
 
     def error(self, status: int) -> dict[str, Any]:
         """The body of an error of that status."""
         usual = ("api_error" if status >= 500 else "invalid_request_error", "The request failed.")  # noqa: PLR2004
         kind, message = ERRORS.get(status, usual)
-        error = {"type": kind, "message": message}
-        return {"type": "error", "error": error, "request_id": fresh_id("req_01")}
+        return {"type": "error", "error": {"type": kind, "message": message}}
 
     def told_error(self, error: Mapping[str, Any]) -> dict[str, Any]:
         """The body of a given error."""
         usual = self.error(529)
         return {**usual, "error": {**usual["error"], **error}}
+
+    def identified(
+        self, body: dict[str, Any], headers: Mapping[str, HeaderValue]
+    ) -> dict[str, Any]:
+        """The body with the id of the call."""
+        return {**body, "request_id": headers["request-id"]}
 
     def whole(self, question: ChatQuestion, content: Content) -> dict[str, Any]:
         """The body of an answer in one piece."""

@@ -55,6 +55,11 @@ class Vendor(Protocol):
     def told_error(self, error: Mapping[str, Any]) -> dict[str, Any]:
         """The body of a given error, {}: of the usual one."""
 
+    def identified(
+        self, body: dict[str, Any], headers: Mapping[str, HeaderValue]
+    ) -> dict[str, Any]:
+        """The body of an error with the id that its headers have, where bodies have one."""
+
     def whole(self, question: ChatQuestion, content: Content) -> dict[str, Any]:
         """The body of an answer in one piece."""
 
@@ -92,13 +97,17 @@ class ChatQuestion:
         usual = {"content-type": EVENT_STREAM if streams else JSON, **headers}
         every = with_headers(usual, reply.headers)
         if status >= ERROR_STATUS:
-            return Answer(status, every, (compact(self.vendor.error(status)),))
+            body = self.vendor.identified(self.vendor.error(status), headers)
+            return Answer(status, every, (compact(body),))
         content = self._content(reply)
         if streams:
             pieces = tuple(self.vendor.stream(self, content))
             return Answer(status, every, pieces, is_stream=True)
         told = content.error
-        body = self.vendor.whole(self, content) if told is None else self.vendor.told_error(told)
+        if told is None:
+            body = self.vendor.whole(self, content)
+        else:
+            body = self.vendor.identified(self.vendor.told_error(told), headers)
         return Answer(status, every, (compact(body),))
 
     def _content(self, reply: Reply) -> Content:

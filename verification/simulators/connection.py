@@ -6,8 +6,11 @@ Reading goes on while a request is being answered, since that is how one learns 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import socket
 import struct
+import sys
+import termios
 from collections.abc import Callable, Coroutine
 from typing import Final
 
@@ -18,6 +21,7 @@ from verification.simulators.reply import Cut
 # What a caller may send ahead while it is being answered.
 AHEAD_BYTES_MAX: Final = 1_000_000
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+LOOK_EVERY_S: Final = 0.001
 # On, no patience: close() throws away what is unsent and resets.
 LINGER_NOT: Final = struct.pack("ii", 1, 0)
 
@@ -52,6 +56,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; no more than a bound while busy."""
+        if self._is_over:
+            return
         self._reader.feed(data)
         if self._task is None:
             self._advance()
@@ -104,11 +110,14 @@ class Connection(asyncio.Protocol):
         self.transport.close()
 
     async def cut(self, how: Cut) -> None:
-        """End the connection in the middle of whatever it is in."""
+        """End the connection in the middle of whatever it is in, when all before has arrived."""
         await self.sent()
+        wire: socket.socket = self.transport.get_extra_info("socket")
+        # A reset would throw away what is on its way; the kernel has no event for its arrival.
+        while how == "rst" and _unacknowledged(wire):  # noqa: ASYNC110  see above
+            await asyncio.sleep(LOOK_EVERY_S)
         self._is_over = True
         if how == "rst":
-            wire: socket.socket = self.transport.get_extra_info("socket")
             wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
             self.transport.abort()
         elif how == "half":
@@ -160,3 +169,11 @@ class Connection(asyncio.Protocol):
         answer = Answer(error.status, {"content-type": "text/plain"}, (body,))
         self.write(answer.head(is_chunked=False, closes=True) + body)
         self.close()
+
+
+def _unacknowledged(wire: socket.socket) -> int:
+    """How many bytes the kernel still holds for the other side; 0 where it does not tell."""
+    try:
+        return int.from_bytes(fcntl.ioctl(wire, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except OSError:
+        return 0

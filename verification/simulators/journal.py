@@ -40,7 +40,7 @@ class Entry:
     held: str | None = None
     """The gate at which it waits now."""
     flaw: str | None = None
-    """The field of the rule because of which the answer is not whole, or not the vendor's."""
+    """What keeps the answer from being whole and the vendor's own; see plan.flaw."""
 
     @property
     def size_bytes(self) -> int:
@@ -65,8 +65,12 @@ class Entry:
         self.hung_up_s = self.ended_s
 
     def contains(self, text: str) -> bool:
-        """Whether target or body hold the text."""
-        return text in self.target or text in self._body_text
+        """Whether target or body hold the text, as it is or as JSON spells it."""
+        if text in self.target:
+            return True
+        body = self._body_text
+        spellings = {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
+        return any(one in body for one in spellings)
 
     @property
     def _body_text(self) -> str:

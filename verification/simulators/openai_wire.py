@@ -124,6 +124,13 @@ class OpenAIWire(ChatPeer):
         """The body of a given error."""
         return {"error": {**self.error(500)["error"], **error}}
 
+    def identified(
+        self, body: dict[str, Any], headers: Mapping[str, HeaderValue]
+    ) -> dict[str, Any]:
+        """The body as it is: it has no id."""
+        del headers
+        return body
+
     def whole(self, question: ChatQuestion, content: Content) -> dict[str, Any]:
         """The body of an answer in one piece."""
         choice = {

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from verification.simulators.answer import Answer
-from verification.simulators.reply import Cut, Reply
+from verification.simulators.reply import MISSING, Cut, Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,36 @@ def plan(answer: Answer, reply: Reply) -> Iterator[Step]:
         yield Hold(reply.gate)
     if not reply.is_cut or reply.is_cut_later:
         yield SendHead()
+        if reply.first_chunk_delay_s:
+            yield Wait(reply.first_chunk_delay_s)
         yield from _until(_body(answer, reply), _room(answer, reply))
     if reply.is_cut:
         yield CutOff(reply.cut or "fin")
+
+
+def flaw(answer: Answer, reply: Reply) -> str | None:
+    """What keeps the answer from being whole and the vendor's own, None when nothing does.
+
+    A reader may or may not take it for whole when it is cut after its last byte ("cut_at_end"),
+    and a body of the script's own ("raw", "body") for anything.
+    """
+    if reply.is_cut:
+        return "cut_at_end" if _has_everything(answer, reply) else "cut"
+    spoilt = {
+        "raw": reply.raw is not None,
+        "body": reply.body is not MISSING,
+        "error_event": reply.error_event is not None,
+        "omit_terminal": answer.is_stream and reply.omit_terminal,
+        "finish_reason": reply.finish_reason is None,
+    }
+    return next((name for name, is_so in spoilt.items() if is_so), None)
+
+
+def _has_everything(answer: Answer, reply: Reply) -> bool:
+    room = _room(answer, reply)
+    if room is not None:
+        return room >= sum(map(len, answer.pieces))
+    return reply.is_cut_later and (reply.cut_after_chunks or 0) >= len(answer.pieces)
 
 
 def _body(answer: Answer, reply: Reply) -> Iterator[Step]:

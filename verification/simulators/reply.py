@@ -35,8 +35,9 @@ class Reply:
     Content: `status`; `headers` (null removes one); `body` as JSON or `raw` as it is, instead of
     the vendor's; `text` or `chunks`; `finish_reason` (null: none); `usage` (null: none);
     `omit_terminal`: a stream that ends well-formed without its last event; `error_event` in
-    place of it. Time: `delay_s` before the first byte; `chunk_delay_s` between chunks, and
-    between the parts of `split_bytes` bytes where asked for; `hold` waits for a gate of that
+    place of it. Time: `delay_s` before the first byte; `first_chunk_delay_s` between the head and
+    the body; `chunk_delay_s` between chunks, and between the parts of `split_bytes` bytes where
+    asked for; `hold` waits for a gate of that
     name, before the first byte or after `hold_after_chunks`; `hang` for one that nobody opens.
     Ends: `cut` at once, or after `cut_after_bytes` of the body, or after `cut_after_chunks`:
     "fin" closes, "rst" resets, "half" says that nothing more comes and goes on listening.
@@ -53,6 +54,7 @@ class Reply:
     omit_terminal: bool = False
     error_event: Mapping[str, Any] | bool | None = None
     delay_s: float = 0.0
+    first_chunk_delay_s: float = 0.0
     chunk_delay_s: float = 0.0
     split_bytes: int | None = None
     hold: str | None = None
@@ -72,26 +74,13 @@ class Reply:
     @property
     def is_immediate(self) -> bool:
         """Nothing is to be waited for, split or cut."""
-        timed = self.delay_s or self.chunk_delay_s or self.split_bytes
-        return not (timed or self.gate or self.is_cut)
+        timed = self.delay_s or self.first_chunk_delay_s or self.chunk_delay_s
+        return not (timed or self.split_bytes or self.gate or self.is_cut)
 
     @property
     def gate(self) -> str | None:
         """The gate to wait for."""
         return HANG if self.hang else self.hold
-
-    @property
-    def flaw(self) -> str | None:
-        """The field that keeps an answer from being whole and the vendor's own, None if none."""
-        spoilt = {
-            "cut": self.is_cut,
-            "raw": self.raw is not None,
-            "body": self.body is not MISSING,
-            "error_event": self.error_event is not None,
-            "omit_terminal": self.omit_terminal,
-            "finish_reason": self.finish_reason is None,
-        }
-        return next((name for name, is_so in spoilt.items() if is_so), None)
 
     @property
     def is_cut(self) -> bool:
@@ -179,6 +168,7 @@ EXPECTED: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
     "omit_terminal": ("true or false", lambda v: isinstance(v, bool)),
     "error_event": ("true or the error as an object", lambda v: v is True or isinstance(v, dict)),
     "delay_s": ("seconds from 0 to 3600", _is_seconds),
+    "first_chunk_delay_s": ("seconds from 0 to 3600", _is_seconds),
     "chunk_delay_s": ("seconds from 0 to 3600", _is_seconds),
     "split_bytes": ("a whole number from 1", _is_whole(1)),
     "hold": ("the name of a gate", lambda v: _is_text(v) and v != ""),

@@ -24,11 +24,12 @@ from verification.simulators.gates import Gates, SentAwayError
 from verification.simulators.http_request import Request
 from verification.simulators.journal import Entry, Journal
 from verification.simulators.peer import Peer, RefusedError
-from verification.simulators.plan import CutOff, Hold, Send, SendHead, Step, Wait, plan
+from verification.simulators.plan import CutOff, Hold, Send, SendHead, Step, Wait, flaw, plan
 from verification.simulators.reply import Reply
 from verification.simulators.rules import Rules, Traits
 
 LOOPBACK: Final = "127.0.0.1"
+STDIN: Final = 0
 HEALTHY: Final = Reply()
 # Far above what a load test keeps open; the kernel caps it.
 BACKLOG: Final = 1024
@@ -84,8 +85,9 @@ class Simulator:
             rule = self._rules.take(Traits(request.path, key, question.texts))
         if rule is None:
             return question.answer(HEALTHY), HEALTHY
-        entry.rule, entry.flaw = rule.number, rule.reply.flaw
-        return question.answer(rule.reply), rule.reply
+        answer = question.answer(rule.reply)
+        entry.rule, entry.flaw = rule.number, flaw(answer, rule.reply)
+        return answer, rule.reply
 
 
 def _send_whole(connection: Connection, request: Request, answer: Answer) -> int:
@@ -184,8 +186,8 @@ async def _serve(peer: Peer, port: int) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    if _is_lifetime_pipe(sys.stdin.fileno()):
-        loop.add_reader(sys.stdin.fileno(), _read_lifetime, sys.stdin.fileno(), ended)
+    if _is_lifetime_pipe(STDIN):
+        loop.add_reader(STDIN, _read_lifetime, STDIN, ended)
     simulator = Simulator(peer)
     loop.set_exception_handler(simulator.trouble)
     server = await loop.create_server(simulator.connection, LOOPBACK, port, backlog=BACKLOG)
@@ -203,7 +205,10 @@ async def _serve(peer: Peer, port: int) -> None:
 
 def _is_lifetime_pipe(descriptor: int) -> bool:
     """Whether stdin can tell when whoever started us ends."""
-    mode = os.fstat(descriptor).st_mode
+    try:
+        mode = os.fstat(descriptor).st_mode
+    except OSError:  # closed
+        return False
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 

@@ -58,10 +58,14 @@ def spelled(simulator: Simulator, text: str = "Hello", **fields: Any) -> bytes:
 
 
 @contextmanager
-def connected(simulator: Simulator) -> Iterator[socket.socket]:
-    """A socket to the simulator."""
+def connected(simulator: Simulator, *, receives_bytes: int = 0) -> Iterator[socket.socket]:
+    """A socket to the simulator, with a small buffer if asked for."""
     address = urlsplit(simulator.control_url)
-    with socket.create_connection((address.hostname, address.port), PATIENCE_S) as wire:
+    with socket.socket() as wire:
+        wire.settimeout(PATIENCE_S)
+        if receives_bytes:
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receives_bytes)
+        wire.connect((address.hostname, address.port))
         yield wire
 
 

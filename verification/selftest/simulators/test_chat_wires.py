@@ -195,4 +195,8 @@ def test_a_scripted_status_brings_the_vendors_own_error(
 
     assert (of_openai.status, of_anthropic.status) == (503, 529)
     assert of_openai.json()["error"]["code"] == "server_is_overloaded"
-    assert of_anthropic.json()["error"]["type"] == "overloaded_error"
+    assert of_anthropic.json() == {
+        "type": "error",
+        "error": {"type": "overloaded_error", "message": "Overloaded"},
+        "request_id": of_anthropic.headers["request-id"],
+    }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from verification.selftest.simulators.callers import (
+    PATIENCE_S,
     ask,
     connected,
     reset,
@@ -82,6 +83,28 @@ def test_half_closed_is_an_end_on_which_the_simulator_still_listens(
         wire.sendall(b"still there")  # no reset comes back
 
         assert (len(got.body), got.ending) == (5, "fin")
+
+
+def test_a_reset_waits_until_everything_before_it_has_arrived(provider: SimulatedProvider) -> None:
+    provider.reply(text="x" * 3_000_000, cut_after_bytes=2_000_000, cut="rst")
+
+    with connected(provider, receives_bytes=4096) as wire:
+        wire.sendall(spelled(provider))
+        provider.wait_for_calls(1, PATIENCE_S)
+        got = until_end(wire)
+
+    assert (len(got.body), got.ending) == (2_000_000, "rst")
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_the_journal_tells_a_cut_from_one_after_the_last_byte(
+    openai: SimulatedProvider, *, is_stream: bool
+) -> None:
+    for size in (10, 1_000_000):
+        openai.reply(cut_after_bytes=size, times=1)
+        seen(openai, spelled(openai, stream=is_stream))
+
+    assert [call.flaw for call in openai.journal()] == ["cut", "cut_at_end"]
 
 
 def test_the_client_of_the_suite_tells_the_ends_apart(provider: SimulatedProvider) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from verification.harness.simulated import SimulatedProvider
 
 # More than the kernel keeps for a connection whose reader does not read.
-LARGE = 12_000_000
+LARGE = 6_000_000
 CLOSE = b"GET /_control/identity HTTP/1.1\r\nConnection: close\r\n\r\n"
 
 
@@ -89,7 +89,7 @@ def test_the_old_http_gets_a_stream_that_ends_with_the_connection(
 def test_a_reader_who_is_slow_gets_everything(openai: SimulatedProvider) -> None:
     openai.reply(text="x" * LARGE)
 
-    with connected(openai) as wire:
+    with connected(openai, receives_bytes=4096) as wire:
         wire.sendall(spelled(openai))
         openai.wait_for_calls(1, 10)
         unfinished = openai.journal()[0].ended_s
@@ -100,7 +100,7 @@ def test_a_reader_who_is_slow_gets_everything(openai: SimulatedProvider) -> None
 
 def test_a_reader_who_leaves_a_large_answer_is_noted(openai: SimulatedProvider) -> None:
     openai.reply(text="x" * LARGE)
-    with connected(openai) as wire:
+    with connected(openai, receives_bytes=4096) as wire:
         wire.sendall(spelled(openai))
         openai.wait_for_calls(1, 10)
 

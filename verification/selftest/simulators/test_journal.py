@@ -55,6 +55,14 @@ def test_calls_are_found_by_index_and_by_text(openai: Simulator) -> None:
     assert [call.index - first for call in openai.journal("three")] == [2]
 
 
+@pytest.mark.parametrize("text", ['said "so"', "grüße", "two\nlines"])
+def test_calls_are_found_by_a_text_that_json_spells_otherwise(openai: Simulator, text: str) -> None:
+    ask(openai, f"before {text} after")
+    ask(openai, "another")
+
+    assert len(openai.journal(text)) == 1
+
+
 @pytest.mark.parametrize(
     "said",
     [

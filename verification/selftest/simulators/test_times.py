@@ -69,6 +69,16 @@ def test_chunks_come_no_sooner_than_their_delay(provider: SimulatedProvider) -> 
     assert call.ended_s - call.first_byte_s >= 3 * 0.04
 
 
+def test_the_head_comes_before_the_first_chunk_does(provider: SimulatedProvider) -> None:
+    provider.reply(first_chunk_delay_s=60)
+
+    with connected(provider) as wire:
+        wire.sendall(spelled(provider, stream=True))
+        head = wire.recv(65536)
+
+    assert (b"200 OK" in head, head.endswith(b"\r\n\r\n")) == (True, True)
+
+
 def test_what_is_split_drips(provider: SimulatedProvider) -> None:
     provider.reply(raw="abcd", split_bytes=1, chunk_delay_s=0.02)
 
