@@ -93,7 +93,7 @@ class LiveStack:
     @property
     def is_usable(self) -> bool:
         """Another claim of the same configuration may have it."""
-        if self.stack.is_spoilt:
+        if self.stack.is_spoilt or not self.trio.is_alive:
             return False
         try:
             self.stack.redis.time_s()

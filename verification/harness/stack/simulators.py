@@ -34,6 +34,12 @@ class Trio:
     """Two providers and Stripe, running."""
 
     ports: dict[str, int]
+    children: tuple[Child, ...]
+
+    @property
+    def is_alive(self) -> bool:
+        """All three run still."""
+        return all(child.is_alive for child in self.children)
 
     def address(self, name: str) -> str:
         """host:port of one of them."""
@@ -54,7 +60,7 @@ class Trio:
 
 
 class TrioPool:
-    """Starts simulators and keeps those that a finished stack gave back."""
+    """Starts simulators and keeps those that a finished stack gave back, while they run."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -63,12 +69,14 @@ class TrioPool:
 
     def take(self) -> Trio:
         """Simulators that nobody else uses."""
-        if self._free:
-            return self._free.pop()
+        while self._free:
+            if (trio := self._free.pop()).is_alive:
+                return trio
         number = next(self._numbers)
         children = {name: self._start(name, number) for name in PROGRAMS}
         said = {name: child.announced("listening") for name, child in children.items()}
-        return Trio({name: int(fact["listening"]) for name, fact in said.items()})
+        ports = {name: int(fact["listening"]) for name, fact in said.items()}
+        return Trio(ports, tuple(children.values()))
 
     def give_back(self, trio: Trio) -> None:
         """Let another stack use them."""

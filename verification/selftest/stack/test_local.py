@@ -126,6 +126,16 @@ def test_a_dead_service_is_replaced(cache: StackCache) -> None:
     assert Target(cache.lend(PLAIN).stack).health()["status"] == "ok"
 
 
+def test_a_stack_without_a_simulator_is_replaced(cache: StackCache) -> None:
+    live = cache.lend(PLAIN)
+    live.trio.children[0].kill()
+
+    again = cache.lend(PLAIN)
+
+    assert again is not live
+    assert again.stack.providers["openai"].journal() == []
+
+
 def test_a_service_that_refuses_its_settings_does_not_disturb_the_next_claim(
     cache: StackCache,
 ) -> None:
