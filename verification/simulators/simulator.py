@@ -1,7 +1,9 @@
 """A simulator: a vendor's wire, a script, a journal and the control endpoint on one port.
 
 `run` is the whole life of the process. It ends on SIGTERM, and when the pipe on its stdin
-ends, so that whoever started it cannot leave it behind.
+ends, so that whoever started it cannot leave it behind. A healthy call is answered in the
+callback that read it, with one write: about 0.1 ms of a core and 1 kB of journal, so that
+hundreds of them per second leave a small machine to the service.
 """
 
 from __future__ import annotations
