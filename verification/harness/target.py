@@ -162,6 +162,14 @@ class Target:
                 )
             return self._https[url]
 
+    def permit(self, method: str, path: str) -> None:
+        """Count a request that another program sends to `base_url`, before it does.
+
+        Raises: RunEndedError or ForeignTargetError when it must not go out.
+        """
+        if self._stack.gate is not None:
+            self._stack.gate(method, self.base_url + path)
+
     def _heard(self, answer: Answer) -> None:
         self.answers.append(answer)
         if self._stack.gate is not None:

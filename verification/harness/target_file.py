@@ -22,50 +22,6 @@ from verification.harness.users import User
 REFERENCE: Final = re.compile(r"(env|file):(.+)", re.DOTALL)
 LIVE_STRIPE: Final = re.compile(r"\b(?:sk|rk|pk)_live_")
 
-EXAMPLE: Final = """\
-# A service that the suite did not start. Nothing but GET requests goes out before the service
-# has answered with the environment and the instance named here.
-
-[target]
-base_url = "https://staging.example.com"
-environment = "staging"          # what /api/health says as "environment"
-instance = "staging-1"           # what /api/health says as "instance"
-workers = 2                      # worker processes behind the URL; claims that need two ask
-# Of: users, admin, stripe_secret, metrics, redis_read. What is left out is "unverified" in the
-# report.
-capabilities = ["users", "admin", "metrics"]
-providers = ["openai", "anthropic"]
-
-# A hard stop: whatever would go beyond is not sent, and the claims that wanted it are "unknown".
-[limits]
-hosts = ["staging.example.com"]  # nothing else is ever touched
-requests = 5000
-tokens = 500000                  # of the providers, both kinds
-money = 5.00
-# error_ratio = 0.05             # a load run stops when more than this share of answers fails
-
-# What one chat costs: for the estimate before a run, and until an answer says what it used.
-[prices]
-tokens_per_chat = 200
-per_1k_tokens = 0.01
-currency = "USD"
-
-# Secrets are references: env:NAME reads a variable, file:PATH a file, file:PATH#NAME the line
-# NAME=... of a file. Never the secret itself.
-[secrets]
-admin_key = "env:STAGING_ADMIN_KEY"      # makes users, takes the lease, removes what was made
-metrics_token = "env:STAGING_METRICS_TOKEN"
-# stripe_webhook = "file:/run/secrets/stripe-webhook"
-# redis_url = "env:STAGING_REDIS_URL"    # its host has to stand in limits.hosts as well
-
-# Without admin_key users are lent from here, each to one claim per run: list as many as you can.
-# [[users]]
-# id = "verify-free-1"
-# tier = "free"
-# key = "env:STAGING_KEY_FREE_1"
-# customer = "cus_..."
-"""
-
 
 class TargetFileError(Exception):
     """The file cannot be used; lists every problem at once, and never a secret."""

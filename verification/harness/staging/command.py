@@ -6,6 +6,7 @@ or something that nobody can say, 3 an unusable file, a pin that differs, a leas
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import sys
 from pathlib import Path
@@ -15,10 +16,11 @@ from verification.harness import target_file
 from verification.harness.stack.model import StackError
 from verification.harness.staging import cleanup, session
 from verification.harness.staging.estimate import estimate_of
+from verification.harness.staging.example import Example
 from verification.harness.staging.look_around import look_around
 from verification.harness.staging.sighting import Seen, Sighting, look
 from verification.harness.staging.survey import Survey, all_claims, survey
-from verification.harness.target_file import EXAMPLE, TargetFile, TargetFileError
+from verification.harness.target_file import TargetFile, TargetFileError
 from verification.harness.undo import UndoError
 from verification.harness.undo import undo as undo_all
 
@@ -26,31 +28,50 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FINE, WRONG, UNKNOWN, COULD_NOT = 0, 1, 2, 3
-USAGE: Final = "usage: nox -s target -- init|check|plan|undo|cleanup FILE"
+USAGE: Final = """\
+usage: nox -s target -- init FILE [--url URL] [--secrets FILE]
+       nox -s target -- check|plan|undo|cleanup FILE"""
 
 
 def main(arguments: list[str]) -> int:
-    """One word and a file."""
+    """One word, a file, and for `init` what it may ask."""
     commands: dict[str, Callable[[Path], int]] = {
-        "init": init,
         "check": check,
         "plan": plan,
         "undo": undo,
         "cleanup": clean_up,
     }
-    if len(arguments) != 2 or arguments[0] not in commands:  # noqa: PLR2004  a word and a file
-        return _complain(USAGE)
+    word, *rest = arguments or [""]
     try:
-        return commands[arguments[0]](Path(arguments[1]).resolve())
+        if word == "init":
+            return init(rest)
+        if word not in commands or len(rest) != 1:
+            return _complain(USAGE)
+        return commands[word](Path(rest[0]).resolve())
     except (TargetFileError, StackError, OSError) as error:
         return _complain(str(error))
 
 
-def init(file: Path) -> int:
-    """Write a commented example; never over a file that is there."""
-    with file.open("x", encoding="utf-8") as new:
-        new.write(EXAMPLE)
-    _say(f"wrote {file}; edit it, then run `nox -s target -- check {file}`")
+def init(arguments: list[str]) -> int:
+    """Write a commented file, filled in as far as can be; never over one that is there."""
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--url")
+    parser.add_argument("--secrets", type=Path)
+    try:
+        given, unknown = parser.parse_known_args(arguments)
+    except (argparse.ArgumentError, SystemExit):
+        return _complain(USAGE)
+    if unknown:
+        return _complain(USAGE)
+    example = Example()
+    if given.url:
+        example.ask(given.url)
+    if given.secrets:
+        example.refer_to(given.secrets)
+    with given.file.open("x", encoding="utf-8") as new:
+        new.write(example.text())
+    _say(f"wrote {given.file}; look through it, then: nox -s target -- check {given.file}")
     return FINE
 
 
@@ -143,7 +164,8 @@ def _users_of(target: TargetFile) -> str:
 def _say_survey(found: Survey) -> None:
     total = len(found.askable) + len(found.lacking)
     _say(f"{len(found.askable)} of {total} claims can be asked")
-    _say(f"{len(found.items)} of {found.of} lines of the checklist could be verified")
+    lines = f"{len(found.items)} of {found.of} lines of the checklist could be verified"
+    _say(f"{lines}, and {len(found.partly)} in part")
     for want, count in found.wants():
         _say(f"  {count} claims want: {want}")
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # Most certificates are renewed a month before their end; two weeks are time to act.
 CERTIFICATE_DAYS_LEFT: Final = 14
 ANSWER_WITHIN_S: Final = 10.0
+HTTPS: Final = 443
 REDIRECTS: Final = frozenset({301, 302, 307, 308})
 FINE: Final = 200
 NO_KEY: Final = 401
@@ -54,8 +55,8 @@ def look_around(target: TargetFile) -> Iterator[Look]:
     host = url.hostname or ""
     yield _name(host)
     if url.scheme == "https":
-        yield _certificate(host, url.port or 443)
-        yield _redirect(target, host)
+        yield certificate(host, url.port or HTTPS)
+        yield redirect(_http(target, f"http://{host}"))
     else:
         yield Look("https", None, "the file says http://; keys go over the wire as they are")
     yield from _keys(target)
@@ -76,7 +77,8 @@ def _name(host: str) -> Look:
     return Look(f"name {host}", True, ", ".join(addresses))
 
 
-def _certificate(host: str, port: int) -> Look:
+def certificate(host: str, port: int) -> Look:
+    """Whether the certificate there is trusted, of that name, and lasts for a while."""
     what = f"certificate of {host}:{port}"
     try:
         with (
@@ -91,10 +93,10 @@ def _certificate(host: str, port: int) -> Look:
     return Look(what, left.days >= CERTIFICATE_DAYS_LEFT, f"valid for {left.days} days more")
 
 
-def _redirect(target: TargetFile, host: str) -> Look:
-    """Plain HTTP is answered with a way to HTTPS, or not at all."""
-    what = f"plain http of {host}"
-    answer = _http(target, f"http://{host}").get("/api/health", timeout_s=ANSWER_WITHIN_S)
+def redirect(http: Http) -> Look:
+    """Whether plain HTTP is answered with the way to HTTPS, or not at all."""
+    what = f"plain {http.base_url}"
+    answer = http.get("/api/health", timeout_s=ANSWER_WITHIN_S)
     if not answer.status:
         return Look(what, True, f"not served ({answer.error})")
     aim = answer.headers.get("location", "")

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # Claims that cannot be read leave the survey without them, so it says so instead.
 COLLECTED: Final = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+# This process has imported what pytest would rewrite, which matters only where tests run.
+ALREADY: Final = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +41,16 @@ class Survey:
     """Claim's id -> what the target lacks for it."""
     items: tuple[str, ...]
     """Lines of the checklist all of whose claims can be asked."""
+    partly: tuple[str, ...]
+    """Lines some of whose claims can be asked: a broken one would show, a kept one would not."""
     of: int
     """Lines of the checklist that claims decide."""
 
     def wants(self) -> list[tuple[str, int]]:
         """What is lacked, and by how many claims, the most wanted first."""
-        kinds = (
-            (want.partition(" ")[0], name) for name, wants in self.lacking.items() for want in wants
-        )
-        return Counter(kind for kind, _ in set(kinds)).most_common()
+        kinds = ({want.partition(" ")[0] for want in wants} for wants in self.lacking.values())
+        counted = Counter(kind for some in kinds for kind in some)
+        return sorted(counted.items(), key=lambda want: (-want[1], want[0]))
 
 
 class _Collector:
@@ -71,7 +74,7 @@ def all_claims() -> list[Claim]:
     said = io.StringIO()
     with tempfile.TemporaryDirectory() as reports, contextlib.redirect_stdout(said):
         options = ["--collect-only", "-q", "-p", "no:cacheprovider", f"--reports={reports}"]
-        code = pytest.main([*options, str(SUITES)], plugins=[collector])
+        code = pytest.main([*options, *ALREADY, str(SUITES)], plugins=[collector])
     if code not in COLLECTED:
         raise StackError(f"the claims cannot be read:\n{said.getvalue()[-2000:]}")
     return collector.found
@@ -86,12 +89,14 @@ def survey(found: Sequence[Claim], capabilities: frozenset[str], workers: int) -
         wants = [*missing, *unmet(configuration(claim.env, claim.workers), workers)]
         if wants:
             lacking[claim.id] = tuple(wants)
+    askable = tuple(claim for claim in by_id.values() if claim.id not in lacking)
     undecided = {item for name in lacking for item in by_id[name].items}
-    decided = {item for claim in by_id.values() for item in claim.items}
+    decided = {item for claim in askable for item in claim.items}
     every = [item.id for item in checklist.items().values() if item.evidence is EvidenceKind.CLAIM]
     return Survey(
-        askable=tuple(claim for claim in by_id.values() if claim.id not in lacking),
+        askable=askable,
         lacking=lacking,
         items=tuple(item for item in every if item in decided - undecided),
+        partly=tuple(item for item in every if item in decided & undecided),
         of=len(every),
     )

@@ -169,5 +169,5 @@ def test_a_line_is_verified_only_if_all_of_its_claims_can_be_asked() -> None:
 
     assert [claim.id for claim in found.askable] == ["http.health", "x.y"]
     assert found.lacking == {"limits.window": ("faults", "workers (2)")}
-    assert set(found.items) == set(HEALTH_COMPONENTS.items) - set(ROLLING_WINDOW.items)
+    assert set(found.items) == set(HEALTH_COMPONENTS.items)
     assert found.wants() == [("faults", 1), ("workers", 1)]

@@ -22,6 +22,8 @@ def run_printed(command: str, target: Target, key: str) -> tuple[int, str]:
     """Run one printed command with `curl`; gives the status and the body."""
     line = command.replace("https://your-domain.com", target.base_url).replace("$API_KEY", key)
     words = [*shlex.split(line.replace("\\\n", " ")), "-s", "-w", "\n%{http_code}"]
+    url = next(word for word in words if word.startswith(target.base_url))
+    target.permit("POST" if "POST" in words else "GET", url.removeprefix(target.base_url))
     run = subprocess.run(words, capture_output=True, text=True, check=False, timeout=CURL_S_MAX)
     body, _, status = run.stdout.rpartition("\n")
     return int(status or 0), body
