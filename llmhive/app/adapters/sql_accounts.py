@@ -1,4 +1,4 @@
-"""Users and keys in the database. Imports the accounts' ports and models only."""
+"""Users and keys in the database. Imports ports and models of accounts and billing only."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 from llmhive.app.accounts.model import LEAST_TIER, KeyRecord
 from llmhive.app.accounts.ports import NewKey
 from llmhive.app.adapters.sql_database import Database
+from llmhive.app.adapters.sql_entitlements import refresh_tier
 from llmhive.app.adapters.sql_schema import api_keys, users
 from llmhive.app.errors import CallerError
 
@@ -41,6 +42,8 @@ class SqlAccounts:
 
         def work(connection: Connection) -> KeyRecord:
             _keep_user(connection, key)
+            if key.stripe_customer is not None:  # whose events may have come before
+                refresh_tier(connection, key.stripe_customer, key.created_at)
             values = {
                 "id": key.key_id,
                 "key_hash": key.key_hash,

@@ -8,7 +8,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 # In a column's `info`: whose row it is. Deleting a user deletes every row that is theirs.
 OF_USER: Final = {"owner": "user"}
@@ -98,6 +111,73 @@ run_leases = Table(
     Column("run", String(64), nullable=False),
     Column("acquired_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False),
+)
+
+# Every event that Stripe delivered and that was believed; what is done is never done again.
+billing_events = Table(
+    "billing_events",
+    METADATA,
+    Column("id", String(255), primary_key=True),
+    Column("type", String(255), nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("customer", String(255), nullable=True, info=OF_CUSTOMER),
+    # open, dead, or how it was done.
+    Column("state", String(32), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("lease_id", String(32), nullable=True),
+    Column("lease_until", Float, nullable=True),
+    # The delivery itself, until it is done: a dead event can be replayed.
+    Column("body", Text, nullable=True),
+    Column("received_at", Float, nullable=False),
+    Column("done_at", Float, nullable=True),
+)
+
+# Subscriptions as Stripe's newest word has them; `version` counts the events behind it.
+billing_subscriptions = Table(
+    "billing_subscriptions",
+    METADATA,
+    Column("id", String(255), primary_key=True),
+    Column("customer", String(255), nullable=False, info=OF_CUSTOMER),
+    Column("status", String(255), nullable=False),
+    Column("tier", String(32), nullable=True),
+    Column("price", String(255), nullable=True),
+    Column("current_period_end", BigInteger, nullable=True),
+    Column("cancel_at_period_end", Boolean, nullable=False),
+    Column("taken_at", BigInteger, nullable=False),
+    Column("past_due_since", Float, nullable=True),
+    Column("grace_ends", Float, nullable=True),
+    Column("version", Integer, nullable=False),
+    Index("ix_billing_subscriptions_customer", "customer"),
+    Index("ix_billing_subscriptions_grace_ends", "grace_ends"),
+)
+
+# What each event proves of a subscription for ever; grace follows from the set of them.
+billing_facts = Table(
+    "billing_facts",
+    METADATA,
+    Column("event", String(255), primary_key=True),
+    Column("subscription", String(255), nullable=False),
+    Column("customer", String(255), nullable=False, info=OF_CUSTOMER),
+    Column("type", String(255), nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("status", String(255), nullable=True),
+    Column("invoice", String(255), nullable=True),
+    Index("ix_billing_facts_subscription", "subscription"),
+)
+
+# One row per effect, only ever added; the second guard against doing anything twice.
+billing_ledger = Table(
+    "billing_ledger",
+    METADATA,
+    Column("event", String(255), primary_key=True),
+    Column("customer", String(255), nullable=False, info=OF_CUSTOMER),
+    Column("invoice", String(255), nullable=True),
+    Column("kind", String(255), nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("currency", String(3), nullable=True),
+    Column("created", BigInteger, nullable=False),
+    UniqueConstraint("invoice", "kind"),
+    Index("ix_billing_ledger_customer", "customer"),
 )
 
 # One row, written and rolled back by the check that the database can be written.

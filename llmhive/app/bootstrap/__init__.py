@@ -17,7 +17,7 @@ from llmhive.app.api.middleware.cors import Cors
 from llmhive.app.api.middleware.exchange import ExchangeMiddleware
 from llmhive.app.api.problem import MASKER
 from llmhive.app.api.refusals import ProblemRefusals
-from llmhive.app.bootstrap import admin_parts, chat_parts, configurations
+from llmhive.app.bootstrap import admin_parts, billing_parts, chat_parts, configurations
 from llmhive.app.bootstrap.chat_parts import Worker
 from llmhive.app.bootstrap.service import Background, Lifetime, Service
 from llmhive.app.clock import Clock, SystemClock
@@ -51,8 +51,11 @@ def build(settings: Settings, *, clock: Clock | None = None) -> Service:
         identity=identity,
         metrics_token=settings.metrics_token,
         thin=[chat_parts.route(worker, identity, limiter=limiter, breakers=breakers)],
-        routers=admin_parts.ROUTERS,
-        state=admin_parts.state(worker, database, redis, breakers=breakers, overrides=overrides),
+        routers=(*billing_parts.ROUTERS, *admin_parts.ROUTERS),
+        state={
+            **admin_parts.state(worker, database, redis, breakers=breakers, overrides=overrides),
+            **billing_parts.state(worker, database),
+        },
         is_production=settings.is_production,
     )
     worker.lifetime.before.append(probes.once)

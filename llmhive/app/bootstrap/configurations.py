@@ -6,6 +6,7 @@ from typing import Final
 
 from llmhive.app.accounts.model import AccountConfig
 from llmhive.app.api.chat import ChatRouteConfig
+from llmhive.app.billing.model import DAY_S, BillingConfig
 from llmhive.app.breakers.model import BreakerConfig
 from llmhive.app.limits.model import LimitConfig, Tier
 from llmhive.app.orchestration.model import ChatConfig
@@ -97,4 +98,17 @@ def chat_route(settings: Settings) -> ChatRouteConfig:
         models=frozenset(models(settings).values()),
         wall_clock_s=settings.s4_max_wall_clock,
         body_bytes_max=settings.chat_body_bytes_max,
+    )
+
+
+def billing(settings: Settings) -> BillingConfig:
+    """The numbers of billing; which mode counts follows from Stripe's key."""
+    kind = settings.stripe_secret_key.split("_")[1:2]
+    return BillingConfig(
+        prices=settings.prices,
+        is_live={"live": True, "test": False}.get("".join(kind)),
+        tolerance_s=settings.stripe_webhook_tolerance_s,
+        lease_s=settings.billing_event_lease_s,
+        attempts_max=settings.billing_event_attempts,
+        grace_s=settings.billing_grace_days * DAY_S,
     )

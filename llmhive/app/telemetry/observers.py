@@ -101,3 +101,22 @@ class ChatMetrics:
         metrics.child(metrics.TOKENS_USED, "prompt").inc(usage.prompt_tokens)
         metrics.child(metrics.TOKENS_USED, "completion").inc(usage.completion_tokens)
         metrics.TOKENS_PER_REQUEST.observe(usage.prompt_tokens + usage.completion_tokens)
+
+
+# Somebody has to look at these; Stripe will not tell again.
+ALERTING: Final = frozenset({"dead", "wrong_livemode", "foreign_account"})
+
+
+class BillingMetrics:
+    """Watches Stripe's deliveries."""
+
+    def rejected(self, reason: str) -> None:
+        """A delivery was not believed: of it only the reason is told."""
+        metrics.child(metrics.WEBHOOK_REJECTIONS, reason).inc()
+        log.event("webhook_rejected", level="warning", reason=reason)
+
+    def handled(self, kind: str, outcome: str) -> None:
+        """A believed delivery ended so."""
+        metrics.child(metrics.WEBHOOK_EVENTS, kind, outcome).inc()
+        level = "error" if outcome in ALERTING else "info"
+        log.event("webhook_handled", level=level, type=kind, outcome=outcome)

@@ -1,0 +1,1 @@
+"""Stripe's events become a ledger and an entitlement, each event once."""
