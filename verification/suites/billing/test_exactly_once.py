@@ -1,0 +1,241 @@
+"""Each event's effect happens once, however often it is delivered, whatever breaks meanwhile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from verification.checkers.exactly_once import AppliedExactlyOnce
+from verification.contract import promises
+from verification.contract.bounds import bounds
+from verification.harness import billing, stripe_events, stripe_objects
+from verification.harness import capabilities as can
+from verification.harness.claims import claim
+from verification.harness.waiting import eventually, meanwhile, together
+
+if TYPE_CHECKING:
+    from verification.harness.answer import Answer
+    from verification.harness.stripe_events import StripeEvent
+    from verification.harness.target import Target
+    from verification.harness.users import User
+    from verification.history import History
+
+NEEDS = [can.STRIPE_SECRET, can.USERS, can.SCRIPT]
+# A delivery is redelivered by Stripe for days; a claim waits seconds for the one that is taken.
+REDELIVERED_WITHIN_S = 8.0
+
+
+def paid(target: Target, user: User, plan: str = "basic") -> StripeEvent:
+    """A paid invoice of the customer, whose subscription Stripe knows."""
+    of = stripe_objects.subscription(user, plan=plan)
+    target.stripe.put(subscription=of)
+    made = stripe_objects.invoice(user, of=of)
+    target.stripe.put(invoice=made)
+    return stripe_events.invoice_paid(user, invoice=made)
+
+
+def redeliver(target: Target, event: StripeEvent, history: History) -> Answer:
+    """Deliver again and again, as Stripe would, until it is acknowledged."""
+    return eventually(
+        lambda: billing.deliver(target, event, history),
+        until=lambda answer: 200 <= answer.status < 300,
+        within_s=REDELIVERED_WITHIN_S,
+        claim="a redelivered event is acknowledged",
+        every_s=0.1,
+    )
+
+
+@claim(
+    "billing.replay.once",
+    proves=[promises.APPLIED_ONCE, promises.INVOICE_PAID],
+    needs=[*NEEDS, can.WORKERS],
+    workers=2,
+)
+def test_one_event_delivered_fifty_times_at_once_is_applied_once(
+    target: Target, history: History
+) -> None:
+    user = target.new_customer()
+    event = paid(target, user)
+
+    answers = together(50, lambda: billing.deliver(target, event, history))
+    redeliver(target, event, history)
+    rows = billing.read_ledger(target, user, history)
+
+    assert len({answer.served_by for answer in answers}) == 2
+    assert {answer.status for answer in answers} <= {200, 503}
+    assert [(row["event"], row["kind"]) for row in rows] == [(event.id, event.type)]
+    AppliedExactlyOnce(event.id)(history).require()
+
+
+@claim(
+    "billing.failed-once.applied-later",
+    proves=[promises.APPLIED_ONCE, promises.ACKNOWLEDGED_WHEN_DONE],
+    needs=[*NEEDS, can.DATABASE],
+    env={"DATABASE_BUSY_TIMEOUT_S": "0.3"},
+    faults=["database"],
+)
+def test_an_event_that_met_a_locked_database_is_applied_when_delivered_again(
+    target: Target, history: History
+) -> None:
+    user = target.new_customer()
+    event = paid(target, user, "pro")
+
+    with target.database_lock():
+        refused = [billing.deliver(target, event, history) for _ in range(2)]
+    redeliver(target, event, history)
+    billing.read_ledger(target, user, history)
+
+    assert [answer.status for answer in refused if answer.status < 500] == []
+    assert billing.subscription(target, user)["tier"] == "pro"
+    AppliedExactlyOnce(event.id)(history).require()
+
+
+@claim(
+    "billing.stripe-away.applied-later",
+    proves=[promises.STRIPE_AWAY, promises.ACKNOWLEDGED_WHEN_DONE, promises.APPLIED_ONCE],
+    needs=[*NEEDS, can.FAULTS],
+    faults=["stripe"],
+)
+def test_an_event_whose_object_cannot_be_fetched_is_applied_when_stripe_is_back(
+    target: Target, history: History
+) -> None:
+    user = target.new_customer()
+    event = paid(target, user, "pro")
+
+    with target.faults.reset("stripe"):
+        cut = billing.deliver(target, event, history)
+    target.stripe.fail(500, times=1)
+    erring = billing.deliver(target, event, history)
+    target.stripe.reply(times=1, status=200, raw="{not json")
+    unreadable = billing.deliver(target, event, history)
+    before = billing.read_ledger(target, user, history)
+    redeliver(target, event, history)
+    billing.read_ledger(target, user, history)
+
+    assert [one.status for one in (cut, erring, unreadable)] == [503] * 3
+    assert [one.retry_after_s is not None for one in (cut, erring, unreadable)] == [True] * 3
+    assert before == []
+    assert billing.subscription(target, user)["tier"] == "pro"
+    AppliedExactlyOnce(event.id)(history).require()
+
+
+@claim(
+    "billing.stripe-hangs.answers-in-time",
+    proves=[promises.STRIPE_AWAY],
+    needs=[*NEEDS, can.FAULTS],
+    faults=["stripe"],
+)
+def test_a_hanging_stripe_holds_up_no_delivery_for_long_and_nothing_is_lost(
+    target: Target, history: History
+) -> None:
+    user = target.new_customer()
+    event = paid(target, user)
+
+    with target.faults.hang("stripe"):
+        hung = billing.deliver(target, event, history, timeout_s=20.0)
+        health = [target.http.get("/api/health/live").seconds for _ in range(5)]
+    redeliver(target, event, history)
+    billing.read_ledger(target, user, history)
+
+    # STRIPE_TIMEOUT_S is 1 here and 5 by default, half of what Stripe waits; five times that.
+    assert (hung.status, hung.seconds < 5.0 + max(health)) == (503, True)
+    AppliedExactlyOnce(event.id)(history).require()
+
+
+@claim(
+    "billing.in-progress.not-acknowledged",
+    proves=[promises.ACKNOWLEDGED_WHEN_DONE, promises.APPLIED_ONCE],
+    needs=[*NEEDS, can.WORKERS],
+    env={"STRIPE_TIMEOUT_S": "8"},
+    workers=2,
+)
+def test_a_duplicate_of_an_event_in_progress_is_not_acknowledged_before_it_is_done(
+    target: Target, history: History
+) -> None:
+    user = target.new_customer()
+    event = paid(target, user)
+    target.stripe.reply(hold="fetch")
+
+    with meanwhile(lambda: billing.deliver(target, event, history, process="first")):
+        target.stripe.wait_for_held(1, within_s=5.0, gate="fetch")
+        duplicates = together(4, lambda: billing.deliver(target, event, history))
+        target.stripe.clear_rules()
+        target.stripe.release("fetch")
+    redeliver(target, event, history)
+    billing.read_ledger(target, user, history)
+
+    assert {answer.status for answer in duplicates} == {503}
+    assert {answer.code for answer in duplicates} == {"webhook_in_progress"}
+    AppliedExactlyOnce(event.id)(history).require()
+
+
+@claim(
+    "billing.worker-killed.lease-returns",
+    proves=[promises.APPLIED_ONCE],
+    needs=[*NEEDS, can.WORKERS, can.RESTART],
+    env={"STRIPE_TIMEOUT_S": "8", "BILLING_EVENT_LEASE_S": "1.5"},
+    workers=2,
+)
+def test_an_event_whose_worker_is_killed_half_way_is_applied_by_another(
+    target: Target, history: History
+) -> None:
+    user = target.new_customer()
+    event = paid(target, user)
+    workers = target.reach_all_workers()
+    target.stripe.reply(hold="fetch")
+
+    with (
+        target.at_worker(workers[0]) as there,
+        meanwhile(lambda: billing.deliver(target, event, history, http=there)),
+    ):
+        target.stripe.wait_for_held(1, within_s=5.0, gate="fetch")
+        target.kill_worker(int(workers[0].rpartition("-")[2]))
+    target.stripe.clear()
+    target.stripe.put(subscription=stripe_objects.subscription(user))
+    again = redeliver(target, event, history)
+    billing.read_ledger(target, user, history)
+
+    assert again.seconds < bounds().event_lease_back_within_s
+    AppliedExactlyOnce(event.id)(history).require()
+
+
+@claim(
+    "billing.invoice.second-event-adds-nothing",
+    proves=[promises.APPLIED_ONCE],
+    needs=NEEDS,
+)
+def test_a_second_event_of_one_invoice_and_kind_adds_no_row(
+    target: Target, history: History
+) -> None:
+    user = target.new_customer()
+    first = paid(target, user)
+    of = stripe_objects.subscription(user)
+    twin = stripe_events.event("invoice.paid", first.object, user=user.id)
+    target.stripe.put(subscription=of)
+
+    for event in (first, twin, first, twin):
+        billing.deliver(target, event, history)
+    rows = billing.read_ledger(target, user, history)
+
+    assert twin.id != first.id
+    assert [row["invoice"] for row in rows] == [first.invoice]
+    AppliedExactlyOnce(first.id, twin.id)(history).require()
+
+
+@claim(
+    "billing.dead.after-attempts",
+    proves=[promises.ACKNOWLEDGED_WHEN_DONE, promises.WEBHOOKS_SHOWN],
+    needs=[*NEEDS, can.METRICS],
+    env={"BILLING_EVENT_ATTEMPTS": "3"},
+)
+def test_an_event_that_fails_too_often_is_dead_and_shown_to_be(target: Target) -> None:
+    user = target.new_customer()
+    event = paid(target, user)
+    target.stripe.fail(500)
+
+    answers = [billing.deliver(target, event) for _ in range(5)]
+
+    statuses = [answer.status for answer in answers]
+    counted = target.metrics().sum("llmhive_webhook_events_total", outcome="dead")
+    assert (statuses[:2], statuses[-1], set(statuses) <= {200, 503}) == ([503, 503], 200, True)
+    assert counted >= 1
+    assert billing.subscription(target, user)["tier"] == "free"

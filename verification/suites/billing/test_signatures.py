@@ -1,0 +1,195 @@
+"""Who is believed: the raw body, freshly signed with a configured secret, and nothing else."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from typing import TYPE_CHECKING
+
+from verification.contract import http, promises
+from verification.contract.billing import SIGNATURE_TOLERANCE_S
+from verification.harness import billing, stripe_events, stripe_objects
+from verification.harness import capabilities as can
+from verification.harness.claims import claim
+from verification.harness.stripe_signature import Signature, mac, signature
+from verification.harness.waiting import together
+
+if TYPE_CHECKING:
+    from verification.harness.stripe_events import StripeEvent
+    from verification.harness.target import Target
+    from verification.harness.users import User
+
+NEEDS = [can.STRIPE_SECRET, can.USERS, can.SCRIPT]
+OLD, NEW = "whsec_canary_of_the_old_secret_0123456789", "whsec_canary_of_the_new_secret_9876543210"
+# Deliveries that come at once from one address: Stripe's own bursts after an outage.
+BURST = 60
+
+
+def subscribed(target: Target, user: User) -> StripeEvent:
+    """A new subscription to pro, as Stripe has it."""
+    of = stripe_objects.subscription(user, plan="pro")
+    target.stripe.put(subscription=of)
+    return stripe_events.subscription_created(of)
+
+
+@claim(
+    "billing.signatures.forged",
+    proves=[promises.SIGNATURES, promises.WEBHOOKS_SHOWN],
+    needs=[*NEEDS, can.METRICS, can.LOGS],
+)
+def test_whatever_is_wrong_with_a_signature_is_refused_and_changes_nothing(
+    target: Target,
+) -> None:
+    user, now = target.new_customer(), int(time.time())
+    event = subscribed(target, user)
+    good, far = signature(event.payload, target.webhook_secret), SIGNATURE_TOLERANCE_S * 2
+    secret = target.webhook_secret
+    forged: dict[str, Signature | str] = {
+        "another secret": signature(event.payload, "whsec_of_somebody_else"),
+        "an empty secret": signature(event.payload, ""),
+        "another body": signature(event.payload + b" ", secret),
+        "stale": signature(event.payload, secret, at=now - far),
+        "from the future": signature(event.payload, secret, at=now + far),
+        "its time exchanged": good.having("t", str(now + 1)),
+        "another scheme": good.renamed("v1", "v0"),
+        "no time": good.without("t"),
+        "no signature": good.without("v1"),
+        "a time in words": good.having("t", "now"),
+        "a time that is none": f"t=NaN,v1={mac(event.payload, secret, 'NaN')}",
+        "half a signature": good.having("v1", mac(event.payload, secret, now)[:32]),
+        "not ASCII": "t=1,v1=\xe9\xff",
+        "nonsense": "====,,,t",
+        "very long": "t=1," + "v1=" + "a" * 10_000,
+    }
+
+    refused = {
+        case: billing.deliver(target, event, header=header) for case, header in forged.items()
+    }
+    refused["unsigned"] = billing.deliver(target, event, is_signed=False)
+
+    wrong = {case: one.status for case, one in refused.items() if one.status != 400}
+    assert wrong == {}
+    assert {one.code for one in refused.values()} == {"webhook_signature_invalid"}
+    assert (billing.read_ledger(target, user), billing.subscription(target, user)["tier"]) == (
+        [],
+        "free",
+    )
+
+
+@claim("billing.signatures.refused-then-taken", proves=[promises.SIGNATURES], needs=NEEDS)
+def test_a_refused_delivery_leaves_the_event_to_be_taken_later(target: Target) -> None:
+    user = target.new_customer()
+    event = subscribed(target, user)
+
+    refused = billing.deliver(target, event, secret="whsec_of_somebody_else")
+    taken = billing.deliver(target, event)
+
+    assert (refused.status, taken.status) == (400, 200)
+    assert [row["event"] for row in billing.read_ledger(target, user)] == [event.id]
+
+
+@claim("billing.signatures.any-spelling", proves=[promises.SIGNATURES], needs=NEEDS)
+def test_the_raw_body_counts_however_it_is_spelt(target: Target) -> None:
+    users = [target.new_customer() for _ in range(4)]
+    events = [subscribed(target, user) for user in users]
+    told = [json.loads(event.payload) for event in events]
+    bodies = [
+        json.dumps(told[0], separators=(",", ":"), sort_keys=True).encode(),
+        b"\r\n " + json.dumps(told[1], indent=7, ensure_ascii=True).encode() + b"\n\n",
+        json.dumps(
+            {**told[2], "note": "日本語 é \u2028 1.0", "n": 1.0}, ensure_ascii=False
+        ).encode(),
+        events[3].payload.replace(b"/", b"\\/"),
+    ]
+
+    answers = [
+        billing.deliver(target, event, raw=body) for event, body in zip(events, bodies, strict=True)
+    ]
+
+    assert [answer.status for answer in answers] == [200] * 4
+    assert [billing.subscription(target, user)["tier"] for user in users] == ["pro"] * 4
+
+
+@claim("billing.signatures.one-of-several", proves=[promises.SIGNATURES], needs=NEEDS)
+def test_one_right_signature_among_several_is_enough_wherever_it_stands(target: Target) -> None:
+    users = [target.new_customer() for _ in range(3)]
+    events = [subscribed(target, user) for user in users]
+    right = [signature(event.payload, target.webhook_secret) for event in events]
+    bad = "0" * 64
+    headers = [
+        right[0].before("v1", bad),
+        right[1].after("v1", bad).after("v0", "x"),
+        right[2].before("v1", bad).before("v1", bad).after("v1", bad),
+    ]
+
+    answers = [
+        billing.deliver(target, event, header=header)
+        for event, header in zip(events, headers, strict=True)
+    ]
+
+    assert [answer.status for answer in answers] == [200] * 3
+
+
+@claim(
+    "billing.signatures.rotation",
+    proves=[promises.SECRET_ROTATION],
+    needs=[can.STRIPE_SECRET, can.USERS, can.SCRIPT, can.SHRINK],
+    env={"STRIPE_WEBHOOK_SECRET": f"{OLD},{NEW}"},
+)
+def test_while_a_secret_is_rotated_both_are_taken_and_no_third(target: Target) -> None:
+    events = [subscribed(target, target.new_customer()) for _ in range(4)]
+
+    statuses = [
+        billing.deliver(target, events[0], secret=OLD).status,
+        billing.deliver(target, events[1], secret=NEW).status,
+        billing.deliver(target, events[2], header=signature(events[2].payload, OLD, NEW)).status,
+        billing.deliver(target, events[3], secret=f"{OLD},{NEW}").status,
+    ]
+
+    assert statuses == [200, 200, 200, 400]
+
+
+@claim("billing.signatures.tolerance", proves=[promises.SIGNATURES], needs=NEEDS)
+def test_a_signature_is_fresh_for_the_tolerance_to_either_side(target: Target) -> None:
+    events = [subscribed(target, target.new_customer()) for _ in range(4)]
+    # Far enough from the bound for a slow delivery, near enough to tell seconds from minutes.
+    inside, outside = SIGNATURE_TOLERANCE_S - 30, SIGNATURE_TOLERANCE_S + 30
+
+    statuses = [
+        billing.deliver(target, event, at=int(time.time()) + shift).status
+        for event, shift in zip(events, (-inside, inside, -outside, outside), strict=True)
+    ]
+
+    assert statuses == [200, 200, 400, 400]
+
+
+@claim("billing.route", proves=[promises.WEBHOOK_ROUTE], needs=NEEDS)
+def test_a_burst_is_taken_at_either_address_without_key_or_limit(target: Target) -> None:
+    events = [subscribed(target, target.new_customer()) for _ in range(2)]
+    paths = itertools.cycle([http.WEBHOOKS.path, f"{http.WEBHOOKS.path}/"])
+
+    answers = together(BURST, lambda: billing.deliver(target, events[0], path=next(paths)))
+    slash = billing.deliver(target, events[1], path=f"{http.WEBHOOKS.path}/")
+    asked = target.http.get(http.WEBHOOKS.path)
+
+    assert {answer.status for answer in answers} <= {200, 503}
+    assert {answer.code for answer in answers} <= {None, "webhook_in_progress"}
+    assert (slash.status, asked.status) == (200, 405)
+
+
+@claim("billing.body.bounded", proves=[promises.WEBHOOK_BODY], needs=[can.STRIPE_SECRET])
+def test_a_body_beyond_its_bound_is_refused_before_it_is_read(target: Target) -> None:
+    size = http.WEBHOOK_BODY_BYTES_MAX + 1
+    head = (
+        f"POST {http.WEBHOOKS.path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        f"Stripe-Signature: {signature(b'', target.webhook_secret)}\r\n"
+    )
+
+    announced = target.http.raw(f"{head}Content-Length: {size}\r\n\r\n".encode(), timeout_s=5.0)
+    chunk = b"ffff\r\n" + b"x" * 0xFFFF + b"\r\n"
+    streamed = target.http.raw(
+        [f"{head}Transfer-Encoding: chunked\r\n\r\n".encode(), *[chunk] * 5], timeout_s=5.0
+    )
+
+    assert [answer.split(b" ", 2)[1:2] for answer in (announced, streamed)] == [[b"413"]] * 2
