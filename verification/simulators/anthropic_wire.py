@@ -17,14 +17,13 @@ from verification.simulators.chat import (
     ChatQuestion,
     Content,
     are_messages,
-    fresh_id,
     parsed,
     prompt_of,
     refused,
     text_of,
 )
 from verification.simulators.http_request import Request
-from verification.simulators.peer import RefusedError, bearer, compact
+from verification.simulators.peer import RefusedError, bearer, compact, fresh_id
 
 PATH: Final = "/v1/messages"
 VERSIONS: Final = ("2023-06-01", "2026-10-21")

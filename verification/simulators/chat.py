@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -124,14 +122,10 @@ class ChatQuestion:
             chunks=chunks,
             **counted,
             has_usage=usage is not None,
-            finish_reason=reason if isinstance(reason, str) or reason is None else self._finished,
+            finish_reason=reason if isinstance(reason, str | None) else self.vendor.finished,
             has_terminal=not reply.omit_terminal,
             error={} if error is True else error or None,
         )
-
-    @property
-    def _finished(self) -> str:
-        return self.vendor.finished
 
 
 class ChatPeer:
@@ -150,15 +144,6 @@ class ChatPeer:
 
     def forget_objects(self) -> None:
         """Nothing to forget."""
-
-
-_numbers = itertools.count(1)
-_RUN: Final = secrets.token_hex(6)
-
-
-def fresh_id(prefix: str) -> str:
-    """An id that no other call of any simulator has."""
-    return f"{prefix}{_RUN}{next(_numbers):012x}"
 
 
 def tokens(*texts: str) -> int:

@@ -16,13 +16,12 @@ from verification.simulators.chat import (
     ChatQuestion,
     Content,
     are_messages,
-    fresh_id,
     parsed,
     prompt_of,
     refused,
 )
 from verification.simulators.http_request import Request
-from verification.simulators.peer import RefusedError, bearer, compact
+from verification.simulators.peer import RefusedError, bearer, compact, fresh_id
 
 PATH: Final = "/v1/chat/completions"
 DONE: Final = b"data: [DONE]\n\n"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import secrets
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from verification.simulators.answer import EVENT_STREAM, JSON, Answer, HeaderValue
 from verification.simulators.http_request import Request
@@ -55,6 +57,15 @@ class Peer(Protocol):
 
     def forget_objects(self) -> None:
         """Keep no objects any longer."""
+
+
+_numbers = itertools.count(1)
+_RUN: Final = secrets.token_hex(6)
+
+
+def fresh_id(prefix: str) -> str:
+    """An id that no other call of any simulator has."""
+    return f"{prefix}{_RUN}{next(_numbers):012x}"
 
 
 def bearer(request: Request) -> str | None:

@@ -15,9 +15,8 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
 from verification.simulators.answer import JSON, Answer, HeaderValue
-from verification.simulators.chat import fresh_id
 from verification.simulators.http_request import Request
-from verification.simulators.peer import RefusedError, bearer, scripted, with_headers
+from verification.simulators.peer import RefusedError, bearer, fresh_id, scripted, with_headers
 from verification.simulators.reply import CHAT_ONLY, EXPECTED, Reply, ScriptError
 from verification.simulators.stripe_versions import NEWEST, Json, is_version, shaped
 
