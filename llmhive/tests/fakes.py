@@ -32,9 +32,9 @@ class FakeClock:
         await woken
 
     @property
-    def is_awaited(self) -> bool:
-        """Whether somebody sleeps until a test lets time pass."""
-        return any(not woken.done() for _, _, woken in self._sleepers)
+    def sleepers(self) -> int:
+        """How many wait for a test to let time pass."""
+        return sum(not woken.done() for _, _, woken in self._sleepers)
 
     def advance(self, seconds: float) -> None:
         """Let `seconds` pass at once; sleepers that are due wake at the next turn of the loop."""

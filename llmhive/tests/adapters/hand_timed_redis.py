@@ -8,9 +8,8 @@ from typing import Any
 from llmhive.app.adapters.redis_lane import Word
 from llmhive.app.adapters.redis_link import LuaScript, RedisLink
 from llmhive.app.clock import Clock
+from llmhive.tests.adapters.redis_links import PATIENCE_S
 
-# What a store answers is tested here, not how soon.
-PATIENCE_S = 5.0
 CALL = "redis.call('TIME')"
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import subprocess
+import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -19,29 +18,18 @@ from llmhive.app.breakers.model import (
     Forced,
 )
 from llmhive.app.breakers.service import BreakerOpenError, BreakerService, Permit
-from llmhive.app.clock import SystemClock
+from llmhive.tests.adapters.hand_timed_redis import HandTimedLink
+from llmhive.tests.adapters.redis_links import PATIENCE_S
+from llmhive.tests.fakes import FakeClock, let_others_run
+from llmhive.tests.redis_server import RedisServer
 
 CLOSED, HALF_OPEN, OPEN = CircuitState.CLOSED, CircuitState.HALF_OPEN, CircuitState.OPEN
 CONFIG = BreakerConfig()
-CLOCK = SystemClock()
-
-
-@pytest.fixture(scope="module")
-def redis_url() -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", ""]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout
-        assert any("Ready to accept" in line for line in server.stdout)
-        yield f"redis://127.0.0.1:{port}/0"
-        server.terminate()
 
 
 @pytest.fixture
-async def link(redis_url: str) -> AsyncIterator[RedisLink]:
-    link = RedisLink(redis_url)
+async def link(redis_server: RedisServer) -> AsyncIterator[RedisLink]:
+    link = RedisLink(redis_server.url, deadline_s=PATIENCE_S)
     yield link
     await link.close()
 
@@ -49,10 +37,6 @@ async def link(redis_url: str) -> AsyncIterator[RedisLink]:
 @pytest.fixture
 def name() -> str:
     return f"openai:gpt-4o:{uuid.uuid4().hex}"
-
-
-# Waits that a follower's round (0.25 s) cannot miss.
-QUICK = BreakerConfig(open_s=0.6, open_max_s=0.6, lease_s=0.4)
 
 
 class Silent:
@@ -64,18 +48,21 @@ class Silent:
 
 
 @pytest.fixture
-async def services(redis_url: str, name: str) -> AsyncIterator[list[BreakerService]]:
-    links = [RedisLink(redis_url) for _ in range(2)]
+async def services(
+    redis_server: RedisServer, clock: FakeClock, name: str
+) -> AsyncIterator[list[BreakerService]]:
+    """Two workers; their time and that of Redis' scripts is the test's."""
+    links = [HandTimedLink(redis_server.url, clock) for _ in range(2)]
     services = [
         BreakerService(
-            {name.partition(":")[2]: [name]}, QUICK, clock=CLOCK, observer=Silent(),
-            store=RedisCircuitStore(link, CLOCK, QUICK),
+            {name.partition(":")[2]: [name]}, CONFIG, clock=clock, observer=Silent(),
+            store=RedisCircuitStore(link, clock, CONFIG),
         )
         for link in links
     ]  # fmt: skip
-    followers = [asyncio.ensure_future(each.follow_forever()) for each in services]
     for each in services:
         await each.follow()
+    followers = [asyncio.ensure_future(each.follow_forever()) for each in services]
     yield services
     for follower in followers:
         follower.cancel()
@@ -102,36 +89,44 @@ async def _trip(service: BreakerService, name: str) -> None:
         permit.fail("server_error")
 
 
-async def _reaches(service: BreakerService, name: str, state: CircuitState) -> float:
-    """Wait until the service sees `state`, and give how long that took, in seconds."""
-    started = CLOCK.monotonic()
+async def _reaches(
+    service: BreakerService, name: str, state: CircuitState, clock: FakeClock
+) -> float:
+    """Let time pass while both followers wait for it, until the service sees `state`.
+
+    Gives how much passed, in seconds.
+    """
+    began, started = clock.monotonic(), time.monotonic()
     while service.states()[name].state is not state:
-        assert CLOCK.monotonic() < started + 5.0, service.states()[name]
-        await CLOCK.sleep(0.005)
-    return CLOCK.monotonic() - started
+        assert time.monotonic() < started + PATIENCE_S, service.states()[name]
+        if clock.sleepers == 2:
+            clock.advance(0.05)
+        await let_others_run()
+    return clock.monotonic() - began
 
 
-async def _awaits_probes(service: BreakerService, name: str) -> None:
+async def _awaits_probes(service: BreakerService, name: str, clock: FakeClock) -> None:
     """Wait until Redis, whose clock is read to the millisecond, is of the same opinion."""
-    await _reaches(service, name, HALF_OPEN)
-    await CLOCK.sleep(0.01)
+    await _reaches(service, name, HALF_OPEN, clock)
+    clock.advance(0.01)
 
 
 async def test_an_opening_stops_the_other_worker_within_a_second(
-    services: Services, name: str
+    services: Services, name: str, clock: FakeClock
 ) -> None:
     here, there = services
     await _trip(here, name)
+    await here.flush()
 
-    took_s = await _reaches(there, name, OPEN)
-
-    assert took_s < 1.0
+    assert await _reaches(there, name, OPEN, clock) < 1.0
 
 
-async def test_three_probes_are_in_flight_over_both_workers(services: Services, name: str) -> None:
+async def test_three_probes_are_in_flight_over_both_workers(
+    services: Services, name: str, clock: FakeClock
+) -> None:
     await _trip(services[0], name)
     for service in services:
-        await _awaits_probes(service, name)
+        await _awaits_probes(service, name, clock)
 
     asked = [_acquire(service, name) for service in services for _ in range(100)]
     probes = [permit for permit in await asyncio.gather(*asked) if permit]
@@ -139,36 +134,38 @@ async def test_three_probes_are_in_flight_over_both_workers(services: Services, 
     assert len(probes) == 3
 
 
-async def test_successes_close_the_breaker_of_both_workers(services: Services, name: str) -> None:
+async def test_successes_close_the_breaker_of_both_workers(
+    services: Services, name: str, clock: FakeClock
+) -> None:
     here, there = services
     await _trip(here, name)
-    await _awaits_probes(there, name)
+    await _awaits_probes(there, name, clock)
 
     for _ in range(3):
         permit = await _acquire(there, name)
         assert permit
         permit.succeed()
 
-    await _reaches(there, name, CLOSED)
-    await _reaches(here, name, CLOSED)
+    await _reaches(there, name, CLOSED, clock)
+    await _reaches(here, name, CLOSED, clock)
 
 
 async def test_an_abandoned_probe_reopens_and_the_next_round_may_close(
-    services: Services, name: str
+    services: Services, name: str, clock: FakeClock
 ) -> None:
     here, there = services
     await _trip(here, name)
-    await _awaits_probes(here, name)
+    await _awaits_probes(here, name, clock)
     assert await _acquire(here, name)
 
-    await _reaches(there, name, OPEN)
-    await _awaits_probes(there, name)
+    await _reaches(there, name, OPEN, clock)
+    await _awaits_probes(there, name, clock)
 
     assert await _acquire(there, name)
 
 
 async def test_a_flushed_record_is_written_again_with_its_epoch(
-    services: Services, name: str, link: RedisLink
+    services: Services, name: str, link: RedisLink, clock: FakeClock
 ) -> None:
     here, _ = services
     here.force(name, Forced.OPEN, "maintenance")
@@ -178,6 +175,6 @@ async def test_a_flushed_record_is_written_again_with_its_epoch(
 
     await link.command("DEL", key)
     while await link.command("HGET", key, "epoch") is None:
-        await CLOCK.sleep(0.005)
+        clock.advance(0.05)
 
     assert await link.command("HGET", key, "epoch") == epoch

@@ -19,14 +19,18 @@ from llmhive.app.adapters.redis_link import (
     RedisLink,
     RedisReplyError,
 )
-from llmhive.app.clock import SystemClock
+from llmhive.tests.adapters.redis_links import (
+    CLOCK,
+    DEADLINE_S,
+    PATIENCE_S,
+    ended_within,
+    opened,
+    seconds_until,
+    until,
+)
 from llmhive.tests.fakes import FakeClock, let_others_run
 from llmhive.tests.redis_server import RedisServer
 
-CLOCK = SystemClock()
-DEADLINE_S = 0.05  # the service's own
-# For what is promised whatever the machine's speed: there the deadline must not interfere.
-PATIENCE_S = 10.0
 COUNT = LuaScript("return redis.call('INCRBY', KEYS[1], ARGV[1])")
 Connect = Callable[..., RedisLink]
 
@@ -68,32 +72,6 @@ async def _outcome(call: Awaitable[object]) -> object:
         return await call
     except (RedisAwayError, RedisBusyError) as error:
         return type(error)
-
-
-async def _until(link: RedisLink, *, is_up: bool) -> None:
-    """Wait until the link is up or down."""
-    started = time.monotonic()
-    while link.is_up is not is_up:
-        assert time.monotonic() < started + PATIENCE_S, "the link stays as it is"
-        await CLOCK.sleep(0.002)
-
-
-async def _opened(link: RedisLink) -> RedisLink:
-    """The link in use, be it at the second attempt: the machine may be slow."""
-    await link.open()
-    await _until(link, is_up=True)
-    return link
-
-
-async def _recovery_s(link: RedisLink, clock: FakeClock) -> float:
-    """Let time pass whenever the link waits for it, until it is up; gives how much it took."""
-    began, started = clock.monotonic(), time.monotonic()
-    while not link.is_up:
-        assert time.monotonic() < started + PATIENCE_S, "the link stays down"
-        if clock.is_awaited:
-            clock.advance(0.01)
-        await CLOCK.sleep(0.001)
-    return clock.monotonic() - began
 
 
 # -- a healthy Redis
@@ -207,7 +185,7 @@ async def test_a_loop_held_up_does_not_take_redis_for_dead(
     redis_server: RedisServer, connect: Connect
 ) -> None:
     watcher = Watcher()
-    link = await _opened(connect(redis_server.url, observer=watcher))
+    link = await opened(connect(redis_server.url, observer=watcher))
     watcher.failures.clear()
 
     call = asyncio.ensure_future(link.command("ECHO", "here"))
@@ -221,7 +199,7 @@ async def test_a_loop_held_up_does_not_take_redis_for_dead(
 async def test_a_look_that_began_before_a_command_was_sent_does_not_judge_it(
     redis_server: RedisServer, connect: Connect
 ) -> None:
-    link = await _opened(connect(redis_server.url))
+    link = await opened(connect(redis_server.url))
     await link.command("PING")
     lane = link._lane
     assert lane
@@ -238,7 +216,7 @@ async def test_a_look_that_began_before_a_command_was_sent_does_not_judge_it(
 async def test_a_loop_held_up_does_not_take_redis_for_busy(
     redis_server: RedisServer, connect: Connect
 ) -> None:
-    link = await _opened(connect(redis_server.url, max_connections=1))
+    link = await opened(connect(redis_server.url, max_connections=1))
 
     calls = [asyncio.ensure_future(link.command("ECHO", "here")) for _ in range(101)]
     await let_others_run(1)  # the writer's turn, and no look for the reply
@@ -252,8 +230,8 @@ async def test_a_loop_held_up_does_not_take_redis_for_busy(
 async def test_too_much_at_once_is_busy_and_never_away(
     own_redis: RedisServer, connect: Connect, key: str
 ) -> None:
-    link = await _opened(connect(own_redis.url, max_connections=1, deadline_s=1.0))
-    operator = await _opened(connect(own_redis.url, deadline_s=PATIENCE_S))
+    link = await opened(connect(own_redis.url, max_connections=1, deadline_s=1.0))
+    operator = await opened(connect(own_redis.url, deadline_s=PATIENCE_S))
 
     # Two batches that Redis holds until their gates open, and one that finds no room.
     held = [[("BLPOP", f"{key}:{gate}", 0), *[("PING",)] * 99] for gate in (1, 2)]
@@ -273,28 +251,15 @@ async def test_too_much_at_once_is_busy_and_never_away(
 # -- a Redis that is away
 
 
-async def _ended_within(call: Awaitable[object], seconds: float) -> object:
-    """The outcome of a call that is over when a timer begun after it was sent has run out.
-
-    Timers of one loop run in their order, so that a slow machine delays both alike.
-    """
-    started = asyncio.ensure_future(_outcome(call))
-    await let_others_run()
-    await CLOCK.sleep(seconds)
-    await let_others_run()
-    assert started.done()
-    return started.result()
-
-
 async def test_a_hung_redis_holds_a_call_up_for_the_deadline_and_no_longer(
     own_redis: RedisServer, connect: Connect
 ) -> None:
-    link = await _opened(connect(own_redis.url))
+    link = await opened(connect(own_redis.url))
 
     with own_redis.frozen():
-        assert await _ended_within(link.command("PING"), 2 * DEADLINE_S) is RedisAwayError
-        await _until(link, is_up=False)
-        later = [await _ended_within(link.command("PING"), 0.0) for _ in range(20)]
+        assert await ended_within(_outcome(link.command("PING")), 2 * DEADLINE_S) is RedisAwayError
+        await until(link, is_up=False)
+        later = [await ended_within(_outcome(link.command("PING")), 0.0) for _ in range(20)]
 
     assert later == [RedisAwayError] * 20
 
@@ -302,11 +267,11 @@ async def test_a_hung_redis_holds_a_call_up_for_the_deadline_and_no_longer(
 async def test_a_burst_that_redis_does_not_take_is_held_up_no_longer(
     own_redis: RedisServer, connect: Connect
 ) -> None:
-    link = await _opened(connect(own_redis.url, max_connections=1))
+    link = await opened(connect(own_redis.url, max_connections=1))
 
     with own_redis.frozen():
         burst = [asyncio.ensure_future(_outcome(link.command("PING"))) for _ in range(150)]
-        await _ended_within(asyncio.gather(*burst), 2 * DEADLINE_S)
+        await ended_within(asyncio.gather(*burst), 2 * DEADLINE_S)
 
     assert {each.result() for each in burst} <= {RedisAwayError, RedisBusyError}
 
@@ -314,12 +279,12 @@ async def test_a_burst_that_redis_does_not_take_is_held_up_no_longer(
 async def test_a_call_that_meets_a_connection_at_its_end_is_told_in_time(
     own_redis: RedisServer, connect: Connect
 ) -> None:
-    link = await _opened(connect(own_redis.url))
+    link = await opened(connect(own_redis.url))
     assert link._lane
 
     with own_redis.frozen():
         link._lane.end("lost")
-        outcome = await _ended_within(link.command("PING"), 2 * DEADLINE_S)
+        outcome = await ended_within(_outcome(link.command("PING")), 2 * DEADLINE_S)
 
     assert outcome is RedisAwayError
 
@@ -327,14 +292,14 @@ async def test_a_call_that_meets_a_connection_at_its_end_is_told_in_time(
 async def test_a_call_that_waits_when_its_connection_ends_is_told_in_time(
     own_redis: RedisServer, connect: Connect
 ) -> None:
-    link = await _opened(connect(own_redis.url))
+    link = await opened(connect(own_redis.url))
     assert link._lane
 
     with own_redis.frozen():
         call = asyncio.ensure_future(_outcome(link.command("PING")))
         await CLOCK.sleep(0)  # it waits now, and the writer has not had its turn
         link._lane.end("lost")
-        outcome = await _ended_within(call, 2 * DEADLINE_S)
+        outcome = await ended_within(call, 2 * DEADLINE_S)
 
     assert outcome is RedisAwayError
 
@@ -352,7 +317,7 @@ async def test_a_refused_connection_is_away_and_nothing_happened(connect: Connec
 async def test_a_lost_reply_leaves_the_outcome_open(
     own_redis: RedisServer, connect: Connect
 ) -> None:
-    link = await _opened(connect(own_redis.url))
+    link = await opened(connect(own_redis.url))
 
     with own_redis.frozen(), pytest.raises(RedisAwayError) as caught:
         await link.command("PING")
@@ -364,41 +329,39 @@ async def test_the_link_is_back_within_a_second_of_healing(
     own_redis: RedisServer, connect: Connect, clock: FakeClock
 ) -> None:
     watcher = Watcher()
-    link = await _opened(connect(own_redis.url, observer=watcher, clock=clock))
+    link = await opened(connect(own_redis.url, observer=watcher, clock=clock))
     watcher.moves.clear()
     with own_redis.frozen():
         await _outcome(link.command("PING"))
-        await _until(link, is_up=False)
+        await until(link, is_up=False)
 
     # Beside it a second has room for one attempt to connect.
-    assert await _recovery_s(link, clock) <= 1.0 - CONNECT_S
+    assert await seconds_until(link, clock, is_up=True) <= 1.0 - CONNECT_S
     assert watcher.moves == [False, True]
 
 
 async def test_a_restarted_redis_is_used_again_though_nobody_asks(
     own_redis: RedisServer, connect: Connect, clock: FakeClock
 ) -> None:
-    link = await _opened(connect(own_redis.url, clock=clock))
+    link = await opened(connect(own_redis.url, clock=clock))
     own_redis.kill()
-    while link.is_up:
-        clock.advance(0.01)
-        await CLOCK.sleep(0.001)
+    await seconds_until(link, clock, is_up=False)
     own_redis.start()
 
-    assert await _recovery_s(link, clock) <= 1.0 - CONNECT_S
+    assert await seconds_until(link, clock, is_up=True) <= 1.0 - CONNECT_S
 
 
 async def test_a_long_outage_makes_few_connections(
     own_redis: RedisServer, connect: Connect, clock: FakeClock
 ) -> None:
-    link = await _opened(connect(own_redis.url, clock=clock))
+    link = await opened(connect(own_redis.url, clock=clock))
     with own_redis.frozen():
         until = clock.monotonic() + 1.0
         while clock.monotonic() < until:
             await asyncio.gather(*(_outcome(link.command("PING")) for _ in range(50)))
-            clock.advance(0.01 if clock.is_awaited else 0.0)
+            clock.advance(0.01 if clock.sleepers else 0.0)
             await CLOCK.sleep(0.001)
-    await _recovery_s(link, clock)
+    await seconds_until(link, clock, is_up=True)
 
     operator = connect(own_redis.url, deadline_s=PATIENCE_S)
     stats = await operator.command("INFO", "stats")
@@ -428,7 +391,7 @@ async def test_a_redis_that_cannot_write_is_away_until_it_can(
     watcher = Watcher()
     link = connect(own_redis.url, observer=watcher, clock=clock, deadline_s=PATIENCE_S)
     operator = connect(own_redis.url, deadline_s=PATIENCE_S)
-    await asyncio.gather(_opened(link), _opened(operator))
+    await asyncio.gather(opened(link), opened(operator))
     for words in trouble:
         await operator.command(*words.split())
 
@@ -440,17 +403,17 @@ async def test_a_redis_that_cannot_write_is_away_until_it_can(
     for words in cure:
         await operator.command(*words.split())
 
-    assert await _recovery_s(link, clock) <= 1.0 - CONNECT_S
+    assert await seconds_until(link, clock, is_up=True) <= 1.0 - CONNECT_S
     assert await link.script(COUNT, [key], [1]) == 1
 
 
 async def test_nothing_is_sent_twice(own_redis: RedisServer, connect: Connect, key: str) -> None:
     link = connect(own_redis.url)
-    operator = await _opened(connect(own_redis.url, deadline_s=PATIENCE_S))
+    operator = await opened(connect(own_redis.url, deadline_s=PATIENCE_S))
     await operator.script(COUNT, [key], [0])
-    await _opened(link)
+    await opened(link)
     with own_redis.frozen():
         await asyncio.gather(*(_outcome(link.script(COUNT, [key], [1])) for _ in range(5)))
-    await _until(link, is_up=True)
+    await until(link, is_up=True)
 
     assert int(await operator.command("GET", key)) <= 5

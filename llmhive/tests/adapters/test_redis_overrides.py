@@ -15,6 +15,7 @@ from llmhive.app.clock import SystemClock
 from llmhive.app.limits.model import Admission, LimitConfig, Tier
 from llmhive.app.limits.overrides import Override
 from llmhive.app.limits.service import LimitService
+from llmhive.tests.adapters.redis_links import PATIENCE_S
 from llmhive.tests.redis_server import RedisServer
 
 CLOCK = SystemClock()
@@ -53,7 +54,7 @@ class Scene:
 
 @pytest.fixture
 async def scene(redis_server: RedisServer) -> AsyncIterator[Scene]:
-    link = RedisLink(redis_server.url)
+    link = RedisLink(redis_server.url, deadline_s=PATIENCE_S)
     await link.open()
     made = Scene(link)
     yield made

@@ -28,7 +28,8 @@ from llmhive.app.limits.model import (
     Tier,
 )
 from llmhive.app.limits.ports import WindowStore, WindowStoreError
-from llmhive.tests.adapters.hand_timed_redis import PATIENCE_S, HandTimedLink
+from llmhive.tests.adapters.hand_timed_redis import HandTimedLink
+from llmhive.tests.adapters.redis_links import PATIENCE_S
 from llmhive.tests.fakes import FakeClock
 from llmhive.tests.redis_server import RedisServer
 
@@ -399,7 +400,8 @@ async def test_a_worker_whose_clock_is_wrong_counts_by_that_of_redis(
 async def test_a_caller_who_left_has_the_decision_handed_over(
     own_redis: RedisServer, user: str
 ) -> None:
-    link, orphans = RedisLink(own_redis.url), asyncio.Queue[Decision]()
+    link = RedisLink(own_redis.url, deadline_s=PATIENCE_S)
+    orphans = asyncio.Queue[Decision]()
     store = _store(link)
     await store.admit(Demand(user, "one", 1, TIER), orphans.put_nowait)
 
