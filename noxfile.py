@@ -23,6 +23,8 @@ ENVIRONMENTS = ROOT / ".nox"
 PINS = ROOT / "requirements"
 REPORTS = ROOT / "reports"
 SERVICE_FILE = ENVIRONMENTS / "service.json"
+# The modules of load/ that only Locust's process imports, and its environment can type.
+GENERATOR = ("dispatch.py", "generator.py", "locustfile.py", "shapes.py", "users.py", "wire.py")
 
 nox.options.sessions = ["lint", "types", "contracts", "sizes", "audit", "tests", "verify"]
 nox.options.default_venv_backend = "none"
@@ -109,6 +111,15 @@ def take(arguments: list[str], option: str) -> str | None:
     return None
 
 
+def wheel_among(arguments: list[str]) -> Path | None:
+    """The wheel that `--wheel FILE` names, taken out of the arguments."""
+    wheel = take(arguments, "--wheel")
+    if wheel and not Path(wheel).is_file():
+        print(f"could not run: --wheel expects a wheel file, got {wheel}", file=sys.stderr)
+        sys.exit(3)
+    return Path(wheel).resolve() if wheel else None
+
+
 def end(session: nox.Session, code: int) -> None:
     """Leave a session by its exit code, which nox alone would flatten to 0 or 1."""
     if code == 1:
@@ -146,8 +157,15 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Mypy, strict, on everything: the service in its environment, the suite in its own."""
     python = str(environment("dev", "dev"))
-    parts = {"tests": ["llmhive"], "suite": ["verification", "conftest.py"], "dev": ["noxfile.py"]}
-    pins = {"tests": "tests", "suite": "verify", "dev": "dev"}
+    load = sorted(path.name for path in (ROOT / "load").glob("*.py"))
+    parts = {
+        "tests": ["llmhive"],
+        "suite": ["verification", "conftest.py"]
+        + [f"load/{name}" for name in load if name not in GENERATOR],
+        "load": [f"load/{name}" for name in GENERATOR],
+        "dev": ["noxfile.py"],
+    }
+    pins = {"tests": "tests", "suite": "verify", "load": "load", "dev": "dev"}
     commands = [
         [python, "-m", "mypy", "--python-executable", str(environment(name, pins[name])), *paths]
         for name, paths in parts.items()
@@ -182,6 +200,7 @@ def audit(session: nox.Session) -> None:
         "-r",
         "llmhive",
         "verification",
+        "load",
         "-ll",
     ]
     check(
@@ -217,6 +236,7 @@ def tests(session: nox.Session) -> None:
         f"--junitxml={report}/service.xml",
     ]
     put_redis_on_path(suite)
+    environment("load", "load")  # the load gate's tests run real Locust
     commands = [
         [*coverage, "erase"],
         [*coverage, "run", *pytest, *service_tests, *session.posargs],
@@ -229,6 +249,7 @@ def tests(session: nox.Session) -> None:
             "-n",
             "2",
             "verification/selftest",
+            "load",
             f"--junitxml={report}/suite.xml",
             *session.posargs,
         ],
@@ -240,12 +261,9 @@ def tests(session: nox.Session) -> None:
 def verify(session: nox.Session) -> None:
     """The verdict: builds, starts and judges the service. `-- --target F --stack S --wheel W …`."""
     arguments = list(session.posargs)
-    wheel = take(arguments, "--wheel")
-    if wheel and not Path(wheel).is_file():
-        print(f"could not run: --wheel expects a wheel file, got {wheel}", file=sys.stderr)
-        sys.exit(3)
+    wheel = wheel_among(arguments)
     suite = str(environment("suite", "verify"))
-    service(Path(wheel).resolve() if wheel else None)
+    service(wheel)
     command = [
         suite,
         "-m",
@@ -257,6 +275,21 @@ def verify(session: nox.Session) -> None:
     ]
     if not any(argument.startswith(("-n", "--numprocesses")) for argument in arguments):
         command += ["-n", "2"]
+    end(session, subprocess.run(command, cwd=ROOT, check=False).returncode)
+
+
+@nox.session
+def load(session: nox.Session) -> None:
+    """A load profile and its gate. `-- --profile P --target F --baseline R --recheck DIR …`."""
+    arguments = list(session.posargs)
+    wheel = wheel_among(arguments)
+    suite = str(environment("suite", "verify"))
+    elsewhere = ("--target", "--recheck", "--list", "--help", "-h")
+    if not any(argument.startswith(elsewhere) for argument in arguments):
+        service(wheel)
+    if not any(argument.startswith(elsewhere[1:]) for argument in arguments):
+        environment("load", "load")
+    command = [suite, "-m", "load", *arguments]
     end(session, subprocess.run(command, cwd=ROOT, check=False).returncode)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-TREES = ("llmhive", "verification")
+TREES = ("llmhive", "verification", "load")
 KEY_PREFIX = "llmhive:"
 # Who may spell a Redis key: one place on each side of the wall, the prefix's default, this rule,
 # and the tests that hold the builders to the checklist's words.

@@ -1,0 +1,147 @@
+"""A target that somebody else started, through the one door there is to it.
+
+The door refuses, before anything is sent, a pin that differs, a lease that is held, a budget that
+does not hold the run; it renews the lease, heeds the stop file, removes the users that were made.
+The load itself is drawn from the budget at once, since it is known to the request beforehand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from load.outlook import due_requests
+from load.plan import Budget, Caller, callers
+from load.profile_file import Profile
+from load.subject import Subject, SubjectError
+from verification.contract.tiers import TIERS, WINDOW_S
+from verification.harness import capabilities as can
+from verification.harness import target_file
+from verification.harness.staging.budget import Spent
+from verification.harness.staging.session import RemoteRun, remote_run
+from verification.harness.target_file import TargetFile
+
+CHATS: Final = ("chat", "stream")
+# Health before and after, the making of users.
+BESIDE: Final = 10
+# Users are given no more than this share of what their tiers allow, so that no 429 is our doing.
+SHARE_OF_LIMIT: Final = 0.5
+
+
+@contextmanager
+def staging(file: Path, profile: Profile) -> Iterator[Subject]:
+    """The target of a file, for one run.
+
+    Raises: TargetFileError, RefusedError or SubjectError, before the first request of the load.
+    """
+    target = target_file.read(file)
+    lacking = _lacking(target, profile)
+    left_out = {want.partition(":")[0] for want in lacking}
+    needed = _needed(target, profile, left_out)
+    with remote_run(file, kind="load", estimate=needed) as run:
+        if run.sighting.foreign:
+            raise SubjectError(f"{target.base_url}: {run.sighting.says}")
+        made = _callers(run, profile, left_out)
+        if not run.purse.draw(_drawn(needed)):
+            raise SubjectError(f"{run.ended}: {run.told()}")
+        yield _subject(run, profile, made, lacking, needed)
+    for line in run.farewell:
+        print(line, flush=True)  # noqa: T201  what was removed
+
+
+def _lacking(target: TargetFile, profile: Profile) -> tuple[str, ...]:
+    """What cannot be sent to this target, each with what it wants."""
+    has_users = bool(target.users) or "admin_key" in target.secrets
+    rates = profile.traffic.rates
+    wants = [f"{kind}: users, which the target file does not lend" for kind in CHATS]
+    found = [] if has_users else [want for want in wants if rates.get(want.partition(":")[0])]
+    if rates.get("webhook") and can.STRIPE_SECRET not in target.capabilities:
+        found.append("webhook: secrets.stripe_webhook of the target file")
+    return tuple(found)
+
+
+def _needed(target: TargetFile, profile: Profile, left_out: set[str]) -> Spent:
+    due = {
+        kind: count for kind, count in due_requests(profile.traffic).items() if kind not in left_out
+    }
+    chats = sum(due.get(kind, 0) for kind in CHATS)
+    return target.budget.estimate(requests=sum(due.values()) + BESIDE, chats=chats)
+
+
+def _drawn(needed: Spent) -> Spent:
+    """The load's part: what stands beside it goes through the gate, one by one."""
+    return Spent(requests=needed.requests - BESIDE, chats=needed.chats, tokens=needed.tokens)
+
+
+def _callers(run: RemoteRun, profile: Profile, left_out: set[str]) -> tuple[Caller, ...]:
+    """Users and their shares of the traffic, by what their tiers allow.
+
+    Raises: SubjectError when all of them together are allowed too little.
+    """
+    rates: Mapping[str, float] = profile.traffic.rates
+    rate = sum(rates.get(kind, 0.0) for kind in CHATS if kind not in left_out)
+    if not rate:
+        return ()
+    if "admin_key" in run.target.secrets:
+        source, tier = run.users(), profile.callers.tier
+        users = [
+            source.make(run.name("caller"), tier=tier, customer=None)
+            for _ in range(profile.callers.users)
+        ]
+    else:
+        users = list(run.target.users)
+    found = callers([(user.key, float(TIERS[user.tier].requests)) for user in users])
+    allowed = sum(one.weight for one in found) / WINDOW_S * SHARE_OF_LIMIT
+    if rate * profile.traffic.peak > allowed:
+        raise SubjectError(
+            f"{len(found)} users may send {allowed:.1f} chats a second at half of their limits, "
+            f"the profile needs {rate * profile.traffic.peak:.1f}"
+        )
+    return found
+
+
+def _subject(
+    run: RemoteRun,
+    profile: Profile,
+    made: tuple[Caller, ...],
+    lacking: tuple[str, ...],
+    needed: Spent,
+) -> Subject:
+    target, drawn = run.target, _drawn(needed)
+    allowed = target.budget.tokens - run.spent.tokens + drawn.tokens
+    ratio = target.error_ratio
+
+    def settle(requests: int, tokens: int) -> None:
+        unused = Spent(requests=requests - drawn.requests, tokens=tokens - drawn.tokens)
+        run.purse.correct(unused)
+
+    return Subject(
+        kind="remote",
+        run_id=run.tag,
+        base_url=target.base_url,
+        callers=made,
+        webhook_secret=target.secrets.get("stripe_webhook"),
+        budget=Budget(
+            requests=drawn.requests,
+            tokens=_within_money(target, allowed),
+            error_share=profile.stop_error_share if ratio is None else ratio,
+            after_requests=profile.stop_after_requests,
+        ),
+        facts={
+            "stack": "remote",
+            "workers": str(target.workers),
+            "users": f"{len(made)} users",
+            "budget": target.budget.told(needed),
+        },
+        lacking=lacking,
+        reason_to_end=lambda: run.ended,
+        settle=settle,
+    )
+
+
+def _within_money(target: TargetFile, tokens: int) -> int:
+    """The tokens that may be used, by the money, too."""
+    money, price = target.budget.money, target.budget.prices.per_1k_tokens
+    return tokens if money is None or not price else min(tokens, int(money / price * 1000))
