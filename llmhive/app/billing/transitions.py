@@ -124,7 +124,7 @@ def _next_state(
     seen = [event.created, int(fetched.at) if fetched else 0, state.taken_at if state else 0]
     taken = SubscriptionState(
         subscription_id=event.subscription,
-        customer=event.customer,
+        customer=state.customer if state else event.customer,  # it never goes to another one
         status=snapshot.status,
         tier=_tier_of(snapshot.prices, config),
         price=_price_of(snapshot.prices, config),
