@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import venv
@@ -160,7 +161,7 @@ def types(session: nox.Session) -> None:
     load = sorted(path.name for path in (ROOT / "load").glob("*.py"))
     parts = {
         "tests": ["llmhive"],
-        "suite": ["verification", "conftest.py"]
+        "suite": ["verification", "chaos", "conftest.py"]
         + [f"load/{name}" for name in load if name not in GENERATOR],
         "load": [f"load/{name}" for name in GENERATOR],
         "dev": ["noxfile.py"],
@@ -200,6 +201,7 @@ def audit(session: nox.Session) -> None:
         "-r",
         "llmhive",
         "verification",
+        "chaos",
         "load",
         "-ll",
     ]
@@ -249,6 +251,7 @@ def tests(session: nox.Session) -> None:
             "-n",
             "2",
             "verification/selftest",
+            "chaos/selftest",
             "load",
             f"--junitxml={report}/suite.xml",
             *session.posargs,
@@ -276,6 +279,30 @@ def verify(session: nox.Session) -> None:
     if not any(argument.startswith(("-n", "--numprocesses")) for argument in arguments):
         command += ["-n", "2"]
     end(session, subprocess.run(command, cwd=ROOT, check=False).returncode)
+
+
+def attended(command: list[str]) -> int:
+    """Run a command that heals what it broke when it is told to end, and wait until it has.
+
+    It ends when this process is killed, for it watches its controller.
+    """
+    watched = {**os.environ, "LLMHIVE_CONTROLLER": str(os.getpid())}
+    with subprocess.Popen(command, cwd=ROOT, env=watched) as child:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda told, _: child.send_signal(told))
+        return child.wait()
+
+
+@nox.session
+def chaos(session: nox.Session) -> None:
+    """Break things, say what it cost. `-- --list --plan --only NAME --target F --recheck DIR …`."""
+    arguments = list(session.posargs)
+    wheel = wheel_among(arguments)
+    suite = str(environment("suite", "verify"))
+    unserved = ("--list", "--plan", "--recheck", "--target", "--help", "-h")
+    if not any(argument.startswith(unserved) for argument in arguments):
+        service(wheel)
+    end(session, attended([suite, "-m", "chaos", *arguments]))
 
 
 @nox.session

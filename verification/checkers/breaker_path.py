@@ -36,6 +36,7 @@ from verification.checkers.breaker_witnesses import (
     BreakerNumbers,
     Witnesses,
 )
+from verification.checkers.streams import slowest_control_s
 from verification.history import History, Operation
 from verification.verdict import Verdict, judged, unknown
 
@@ -344,3 +345,18 @@ class KeepsToTheBreakerPath:
         for other in others:
             first = first & other
         return first
+
+
+@dataclass(frozen=True, slots=True)
+class KeepsToThePathOf:
+    """The whole path of one breaker, judged no more finely than the history's controls allow."""
+
+    name: str
+    workers: int
+    open_s: float
+
+    def __call__(self, history: History) -> Verdict:
+        """The worst of the four verdicts."""
+        control_s = slowest_control_s(history)
+        numbers = BreakerNumbers(workers=self.workers, open_s=self.open_s, control_s=control_s)
+        return KeepsToTheBreakerPath(numbers)(history)

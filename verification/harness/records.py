@@ -6,7 +6,7 @@ docstring names the fields. Judges nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from verification.checkers import breaker_witnesses as breaker
@@ -24,14 +24,21 @@ AUTHORIZATION: Final = "authorization"
 BROKEN_OFF: Final = frozenset({"cut", "omit_terminal", "error_event", "finish_reason"})
 
 
-def record_attempts(history: History, provider: str, calls: Iterable[Call]) -> list[Operation]:
+def record_attempts(
+    history: History,
+    provider: str,
+    calls: Iterable[Call],
+    *,
+    has_timed_out: Callable[[Call], bool] = lambda _: False,
+) -> list[Operation]:
     """A provider's journal as operations f "attempt".
 
-    An attempt whose caller hung up, or that has not ended, may have counted as anything.
+    An attempt whose caller hung up, or that has not ended, may have counted as anything; one that
+    `has_timed_out` for certain is a failure.
     """
     recorded = []
     for call in calls:
-        result = _result(call)
+        result = breaker.FAILURE if has_timed_out(call) else _result(call)
         ended_s = call.hung_up_s or call.ended_s
         recorded.append(
             history.add(

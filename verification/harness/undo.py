@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Final
 
-from verification.harness.undo_ways import WAYS, NotUndoneError
+from verification.harness.undo_ways import GONE, NOTHING, WAYS, NotUndoneError
 
 SCHEMA: Final = "llmhive/undo/1"
 FOLDER: Final = Path(__file__).parents[2] / ".cache" / "undo"
@@ -50,6 +50,11 @@ class Undone:
 
     deed: Deed
     how: str
+
+    @property
+    def was_left(self) -> bool:
+        """Whether something was there to be undone."""
+        return self.how != GONE and self.deed.kind != NOTHING
 
     def __str__(self) -> str:
         return f"{self.deed.says}: {self.how}"

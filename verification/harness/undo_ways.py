@@ -23,6 +23,8 @@ from verification.harness.toxiproxy_link import Toxiproxy, ToxiproxyError
 from verification.harness.waiting import came_true
 
 GONE: Final = "gone with its run"
+NOTHING: Final = "nothing"
+"""The kind of a deed that ends with its run, or cannot be taken back."""
 # A killed process is gone at once; its memory may take a busy machine a moment.
 DEAD_WITHIN_S: Final = 10.0
 CONTAINERS_WITHIN_S: Final = 60.0
@@ -113,7 +115,8 @@ def remove_containers(facts: dict[str, Any]) -> str:
         raise NotUndoneError(f"the Docker daemon does not answer: {error}") from error
     if done.returncode:
         raise NotUndoneError(done.stderr.strip())
-    return "none is left"
+    removed = int(done.stdout.strip() or 0)
+    return f"{removed} removed" if removed else GONE
 
 
 def remove_toxic(facts: dict[str, Any]) -> str:
@@ -151,6 +154,6 @@ WAYS: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "containers": remove_containers,
     "toxic": remove_toxic,
     "closed_proxy": open_proxy,
-    "nothing": nothing,
+    NOTHING: nothing,
 }
 """Kind of deed -> what undoes it, given its facts; says what it found. Raises NotUndoneError."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-TREES = ("llmhive", "verification", "load")
+TREES = ("llmhive", "verification", "chaos", "load")
 KEY_PREFIX = "llmhive:"
 # Who may spell a Redis key: one place on each side of the wall, the prefix's default, this rule,
 # and the tests that hold the builders to the checklist's words.
@@ -31,6 +31,8 @@ CHECKING_CALLS = {"require", "raises", "eventually", "steadily", "fail", "warns"
 # Decision 0001: white-box test modules may be longer.
 WHITE_BOX_LINES = 600
 FUNCTION_LINES, MODULE_LINES, CONFTEST_LINES, TEST_LINES = 50, 400, 150, 30
+# An experiment is a value: one claim, its fault and its checkers, on one page.
+EXPERIMENTS, EXPERIMENT_LINES = "chaos/experiments/", 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,7 @@ def within_sizes(module: Module) -> Iterator[Finding]:
     lines, name = module.text.count("\n"), Path(module.path).name
     limit = WHITE_BOX_LINES if module.path.startswith("llmhive/tests/") else MODULE_LINES
     limit = CONFTEST_LINES if name == "conftest.py" else limit
+    limit = EXPERIMENT_LINES if module.path.startswith(EXPERIMENTS) else limit
     if lines > limit:
         yield Finding(module.path, 1, f"{lines} lines, at most {limit} expected")
     tests = {id(each) for each in tests_of(module)}

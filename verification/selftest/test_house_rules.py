@@ -55,6 +55,14 @@ def test_a_function_over_its_limit_is_found(path: str, lines: int, found: int) -
     assert len(sizes) == found
 
 
+def test_an_experiment_of_more_than_80_lines_is_found() -> None:
+    module = house_rules.parse("chaos/experiments/it_holds.py", "x = 1\n" * 81)
+
+    sizes = list(house_rules.within_sizes(module))
+
+    assert [finding.message for finding in sizes] == ["81 lines, at most 80 expected"]
+
+
 def test_a_module_of_more_than_400_lines_is_found() -> None:
     sizes = list(house_rules.within_sizes(house_rules.parse("a.py", "x = 1\n" * 401)))
 

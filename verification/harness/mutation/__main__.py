@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -23,23 +22,17 @@ from verification.harness.mutation.judge import (
     ROOT,
     Claims,
     Detection,
+    installed_package,
     judge,
     run_claims,
 )
 from verification.harness.mutation.mutant import Mutant, MutantError, read_mutants
-from verification.harness.stack.service_environment import service_python
 
 MUTANTS = ROOT / "verification" / "mutants"
 # Which claims caught which mutant, kept in git so that a fresh clone asks those first.
 MEMORY = MUTANTS / "caught_by.json"
 # Each judged mutant runs a service, a Redis and its claims: two fit two cores.
 AT_ONCE = 2
-
-
-def installed_package() -> Path:
-    """The folder of the service's installed package, found by its own Python."""
-    command = [str(service_python()), "-P", "-c", "import llmhive; print(llmhive.__path__[0])"]
-    return Path(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
 
 
 def judge_all(mutants: list[Mutant], memory: dict[str, list[str]]) -> list[Detection]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from verification.harness.mutation.mutant import Mutant, MutantError, plant
+from verification.harness.stack.service_environment import service_python
 
 ROOT = Path(__file__).parents[3]
 CAUGHT, MISSED, BROKEN = "caught", "missed", "broken"
@@ -47,6 +48,12 @@ class Claims:
     def false(self) -> tuple[str, ...]:
         """The ids of the claims that are false."""
         return self.by_verdict.get("false", ())
+
+
+def installed_package() -> Path:
+    """The folder of the service's installed package, found by its own Python."""
+    command = [str(service_python()), "-P", "-c", "import llmhive; print(llmhive.__path__[0])"]
+    return Path(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
 
 
 def run_claims(

@@ -28,7 +28,7 @@ def remove(label: str) -> int:
 
 if __name__ == "__main__":
     try:
-        remove(sys.argv[1])
+        print(remove(sys.argv[1]))  # noqa: T201  how many there were, for whoever asks
     except DockerException as error:
         print(error, file=sys.stderr)  # noqa: T201  its only reader is a person
         sys.exit(1)

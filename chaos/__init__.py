@@ -1,0 +1,1 @@
+"""Chaos: experiments that break something on purpose and say what it cost."""

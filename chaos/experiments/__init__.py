@@ -1,0 +1,1 @@
+"""One claim per file, at most 80 lines: the file's name is the claim."""

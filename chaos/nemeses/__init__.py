@@ -1,0 +1,1 @@
+"""What can be broken, one imperative each: begun, proven by a probe, healed, proven healed."""

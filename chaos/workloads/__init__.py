@@ -1,0 +1,1 @@
+"""What callers do while something is broken."""
