@@ -117,6 +117,7 @@ ERROR_CODES: Final = {
     "database_unavailable": 503,
     "webhook_signature_invalid": 400,
     "webhook_in_progress": 503,
+    "stripe_unavailable": 503,
     "internal_error": 500,
     "draining": 503,
 }
