@@ -141,6 +141,13 @@ class Target:
             self.users.append(user)
         return user
 
+    def operator(self) -> User:
+        """Who holds the key with scope `admin`; needs ADMIN."""
+        operator = User(id="operator", key=self._stack.need(can.ADMIN).users.operators_key())
+        with self._lock:
+            self.users.append(operator)  # so that no evidence shows the key
+        return operator
+
     # HTTP
 
     @property

@@ -95,6 +95,9 @@ class UserSource(Protocol):
     def make(self, user_id: str, *, tier: str, customer: str | None) -> User:
         """A user with a key of the tier; a remote source lends one and ignores the id."""
 
+    def operators_key(self) -> str:
+        """A key with scope `admin`."""
+
 
 class Shell(Protocol):
     """The service's own commands, in the service's environment."""
@@ -133,7 +136,6 @@ class Stack:
     proxied_url: str = LACKING
     webhook_secret: str = LACKING
     users: UserSource = LACKING
-    operators_key: str = LACKING
     control: ProcessControl = LACKING
     shell: Shell = LACKING
     logs: ServiceLogs = LACKING

@@ -47,7 +47,6 @@ class RemoteStacks:
             provider_names=target.providers,
             webhook_secret=target.secrets.get("stripe_webhook", LACKING),
             users=run.users(worker, workers),
-            operators_key=target.secrets.get("admin_key", LACKING),
             metrics=MetricsRoute(target.secrets.get("metrics_token")),
             redis=RedisView(target.secrets["redis_url"]) if can.REDIS_READ in named else LACKING,
             gate=run.gate,

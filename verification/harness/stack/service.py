@@ -254,7 +254,7 @@ class Service:
         """
         wanted = {"user": user_id, "tier": tier, "stripe_customer": customer}
         answer = Http(self.stack.base_url).post(
-            ADMIN_USERS, json=wanted, key=self._operators_key(), timeout_s=OPERATOR_WITHIN_S
+            ADMIN_USERS, json=wanted, key=self.operators_key(), timeout_s=OPERATOR_WITHIN_S
         )
         made = answer.json() if answer.status == CREATED else None
         if not isinstance(made, dict):
@@ -268,7 +268,7 @@ class Service:
             customer=customer,
         )
 
-    def _operators_key(self) -> str:
+    def operators_key(self) -> str:
         """The key with scope `admin` of this service's data, made on first use."""
         if OPERATOR not in self.stack.secrets:
             made = self._create_key("--user", OPERATOR, "--scope", "admin")

@@ -6,7 +6,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from verification.contract import http as contract
-from verification.harness.stack.model import StackError
+from verification.harness import capabilities as can
+from verification.harness.stack.model import MissingCapabilityError, StackError
 from verification.harness.users import User
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ class LentUsers:
         kind = "customer" if customer else "user"
         raise NoUserLeftError(f"the target file has no further {tier} {kind} to lend as {user_id}")
 
+    def operators_key(self) -> str:
+        """None is lent: with one, users would be made."""
+        raise MissingCapabilityError(can.ADMIN)
+
 
 class MadeUsers:
     """Users made through the target's admin API, each with the run's tag."""
@@ -47,6 +52,10 @@ class MadeUsers:
         self._http = http
         self._admin_key = admin_key
         self._tag = tag
+
+    def operators_key(self) -> str:
+        """The file's key with scope `admin`."""
+        return self._admin_key
 
     def make(self, user_id: str, *, tier: str, customer: str | None) -> User:
         """A new user with a key of their own.
