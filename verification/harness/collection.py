@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -66,12 +67,29 @@ def arrange(
     wanted = [item for item in items if item not in set(left_out)]
     by_key = {item.nodeid: item for item in wanted if item in asked}
     jobs = [_job(item, asked[item], run.seconds_known) for item in by_key.values()]
-    order = schedule.units(jobs, workers=run.workers, seed=run.seed or 0)
+    if run.until_false:
+        order = schedule.soonest(jobs, lambda job: _rank(asked[by_key[job.key]], run.first))
+    else:
+        order = schedule.units(jobs, workers=run.workers, seed=run.seed or 0)
     for number, unit in enumerate(order):
         for job in unit:
             _prepare(by_key[job.key], f"cfg-{job.configuration}-{number}", asked)
     others = [item for item in wanted if item not in asked]
     items[:] = [*others, *(by_key[job.key] for unit in order for job in unit)]
+
+
+def _rank(claim: Claim, words: Sequence[str]) -> int:
+    """The place of the first word that names the claim, one of its promises, or a part of its id.
+
+    A promise is also named by what its id begins with, a part in the singular or the plural.
+    """
+    promises = [promise.id for promise in claim.proves]
+    parts = {part.rstrip("s") for part in re.split(r"[.-]", claim.id)}
+    for place, word in enumerate(words):
+        is_promise = any(f"{promise}.".startswith(f"{word}.") for promise in promises)
+        if is_promise or word == claim.id or word.rstrip("s") in parts:
+            return place
+    return len(words)
 
 
 def _refuse_doubles(asked: Mapping[pytest.Item, Claim]) -> None:

@@ -36,6 +36,8 @@ class Run:
     gate: bool = False
     keep: bool = False
     until_false: bool = False
+    first: tuple[str, ...] = ()
+    """With `until_false`: words of the claims that are likely to be false, likeliest first."""
     claims: tuple[str, ...] = ()
     narrowed: str = ""
     """How the run was narrowed to some claims; empty when all were collected."""
@@ -67,6 +69,7 @@ def add_options(parser: pytest.Parser) -> None:
     add("--keep", action="store_true", help="leave the last stack up until Enter is pressed")
     add("--claim", action="append", default=[], metavar="ID", help="only this claim (repeatable)")
     add("--until-false", action="store_true", help="stop at the first false claim")
+    add("--first", action="append", default=[], metavar="WORD", help="--until-false: begin here")
     add("--reports", metavar="DIR", help="where the reports go (default: reports/verify)")
     add("--evidence", metavar="DIR", help="where evidence goes (default: evidence/ beside them)")
 
@@ -77,7 +80,8 @@ def read_options(config: pytest.Config) -> Run:
     if worker_input is not None and WORKER_INPUT in worker_input:
         facts = json.loads(worker_input[WORKER_INPUT])
         paths = {name: Path(facts[name]) for name in ("reports", "evidence")}
-        return Run(**{**facts, **paths, "claims": tuple(facts["claims"])})
+        words = {name: tuple(facts[name]) for name in ("claims", "first")}
+        return Run(**{**facts, **paths, **words})
     option = config.getoption
     here = config.invocation_params.dir
     reports = here / option("--reports") if option("--reports") else REPORTS
@@ -93,6 +97,7 @@ def read_options(config: pytest.Config) -> Run:
         gate=option("--gate"),
         keep=option("--keep"),
         until_false=option("--until-false"),
+        first=tuple(option("--first")),
         claims=tuple(option("--claim")),
         narrowed=_narrowed(config),
         workers=max(1, int(option("numprocesses", None) or 1)),

@@ -8,7 +8,7 @@ alone at the end. Pure: no pytest, no clock.
 from __future__ import annotations
 
 import random
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -46,6 +46,23 @@ def units(jobs: Sequence[Job], *, workers: int, seed: int) -> list[list[Job]]:
     chance.shuffle(ordered)
     pieces = [piece for group in ordered for piece in _cut(group, share_s, workers)]
     return [*([job] for job in long), *pieces]
+
+
+def soonest(jobs: Sequence[Job], rank: Callable[[Job], int]) -> list[list[Job]]:
+    """The jobs in the order in which a false claim shows soonest, for one worker.
+
+    Those of a lower rank come first; within one the short before the long, configurations
+    together, the cheapest of them first.
+    """
+    batches: dict[tuple[int, bool], dict[Hashable, list[Job]]] = {}
+    for job in jobs:
+        batch = batches.setdefault((rank(job), job.seconds >= LONG_S), {})
+        batch.setdefault(job.configuration, []).append(job)
+    return [
+        sorted(group, key=lambda job: job.seconds)
+        for _, batch in sorted(batches.items())
+        for group in sorted(batch.values(), key=lambda group: sum(job.seconds for job in group))
+    ]
 
 
 def _cut(group: list[Job], share_s: float, workers: int) -> list[list[Job]]:

@@ -39,8 +39,9 @@ def judge_all(mutants: list[Mutant], memory: dict[str, list[str]]) -> list[Detec
     """Judge every mutant, some at once, and say each result when it is there."""
     package, detections = installed_package(), []
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        first = {mutant.id: tuple(memory.get(mutant.id, ())) for mutant in mutants}
-        runs = [pool.submit(judge, mutant, package, first[mutant.id]) for mutant in mutants]
+        runs = [
+            pool.submit(judge, mutant, package, memory.get(mutant.id, ())) for mutant in mutants
+        ]
         for run in as_completed(runs):
             detection = run.result()
             detections.append(detection)
@@ -68,9 +69,20 @@ def exit_code(healthy: Claims, detections: list[Detection]) -> int:
     return {"pass": 0, "fail": 1}.get(healthy.verdict, 2)
 
 
-def remember(memory: dict[str, list[str]], detections: list[Detection]) -> None:
+def recall() -> dict[str, list[str]]:
+    """Which claims caught which mutant."""
+    known: dict[str, list[str]] = json.loads(MEMORY.read_text()) if MEMORY.exists() else {}
+    return known
+
+
+def remember(detections: list[Detection]) -> None:
     """Keep which claims caught which mutant, when that is news."""
-    fresh = {d.id: [*d.caught_by] for d in detections if d.verdict == CAUGHT and d.id not in memory}
+    memory = recall()
+    fresh = {
+        one.id: [*one.caught_by]
+        for one in detections
+        if one.verdict == CAUGHT and not set(one.caught_by) & set(memory.get(one.id, ()))
+    }
     if fresh:
         MEMORY.write_text(json.dumps(dict(sorted({**memory, **fresh}.items())), indent=2) + "\n")
 
@@ -90,16 +102,15 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--only", action="append", default=[], metavar="ID")
     parser.add_argument("--reports", type=Path, default=ROOT / "reports" / "mutants")
     options = parser.parse_args(arguments)
-    memory = json.loads(MEMORY.read_text()) if MEMORY.exists() else {}
     try:
         mutants = select(options.folder, options.only)
     except MutantError as exc:
         print(f"could not run: {exc}", file=sys.stderr)  # noqa: T201  the command's answer
         return 3
-    detections = judge_all(mutants, memory)
+    detections = judge_all(mutants, recall())
     healthy = judge_healthy(detections, partial=bool(options.only))
     if options.folder == MUTANTS:
-        remember(memory, detections)
+        remember(detections)
     print(report.write(options.reports, healthy, detections), flush=True)  # noqa: T201  idem
     return exit_code(healthy, detections)
 

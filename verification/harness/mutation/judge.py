@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,13 +64,17 @@ def run_claims(
     overlay: Path | None = None,
     claims: tuple[str, ...] = (),
     until_false: bool = False,
+    first: tuple[str, ...] = (),
     workers: int = 0,
 ) -> Claims:
-    """Run the named claims (all when none is named) and read `readiness.json`."""
+    """Run the named claims (all when none is named) and read `readiness.json`.
+
+    Takes: `until_false` stops at the first false one, asking those that `first` names first.
+    """
     command = [sys.executable, "-m", "pytest", "-q", "verification/suites", f"--reports={reports}"]
     command += ["-n", str(workers), "-p", "no:cacheprovider"]
     command += [f"--claim={claim}" for claim in claims]
-    command += ["--until-false"] if until_false else []
+    command += ["--until-false", *(f"--first={word}" for word in first)] if until_false else []
     environment = dict(os.environ)
     if overlay:
         environment["LLMHIVE_OVERLAY"] = str(overlay)
@@ -99,8 +105,15 @@ def read_claims(readiness: Path, output: str) -> Claims:
     return Claims(report["verdict"], {name: tuple(ids) for name, ids in rows.items()}, output)
 
 
-def judge(mutant: Mutant, package: Path, first: tuple[str, ...]) -> Detection:
-    """Plant `mutant`, run the claims that caught it last time, then all until one is false."""
+def likely(mutant: Mutant, caught_by: Sequence[str]) -> tuple[str, ...]:
+    """Words of the claims to ask first: those that caught it, its promise, what it edits."""
+    paths = [edit.file.removesuffix(".py") for edit in mutant.edits]
+    parts = [part for path in paths for part in re.split(r"[/_]", path)[1:] if part != "app"]
+    return tuple(dict.fromkeys([*caught_by, mutant.breaks, *parts]))
+
+
+def judge(mutant: Mutant, package: Path, caught_by: Sequence[str]) -> Detection:
+    """Plant `mutant` and run claims, the likely ones first, until one is false."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix=f"llmhive-{mutant.id}-") as folder:
         overlay = Path(folder) / "overlay"
@@ -108,13 +121,10 @@ def judge(mutant: Mutant, package: Path, first: tuple[str, ...]) -> Detection:
             plant(mutant, package, overlay)
         except MutantError as exc:
             return Detection(mutant.id, mutant.group, BROKEN, (), 0.0, str(exc))
-        rounds = [first, ()] if first else [()]
-        for number, claims in enumerate(rounds):
-            reports = Path(folder) / f"reports-{number}"
-            said = run_claims(reports, overlay=overlay, claims=claims, until_false=not claims)
-            if said.false:
-                seconds = round(time.monotonic() - started, 1)
-                return Detection(mutant.id, mutant.group, CAUGHT, said.false, seconds)
+        first = likely(mutant, caught_by)
+        said = run_claims(Path(folder) / "reports", overlay=overlay, until_false=True, first=first)
     seconds = round(time.monotonic() - started, 1)
+    if said.false:
+        return Detection(mutant.id, mutant.group, CAUGHT, said.false, seconds)
     tail = " | ".join(said.output.strip().splitlines()[-3:])
     return Detection(mutant.id, mutant.group, MISSED, (), seconds, tail)

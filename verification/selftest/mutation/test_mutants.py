@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from verification.harness.mutation.__main__ import exit_code, select
-from verification.harness.mutation.judge import Claims, Detection, read_claims
+from verification.harness.mutation.judge import Claims, Detection, likely, read_claims
 from verification.harness.mutation.mutant import MutantError, plant, read_mutant, read_mutants
 
 ROOT = Path(__file__).parents[3]
@@ -101,6 +101,16 @@ def test_a_mutant_of_the_catalogue_applies_to_the_sources(tmp_path: Path, path: 
     plant(read_mutant(path), ROOT / "llmhive", tmp_path)
 
     assert (tmp_path / "llmhive" / "__init__.py").exists()
+
+
+def test_what_caught_a_mutant_its_promise_and_what_it_edits_name_the_likely_claims(
+    tmp_path: Path,
+) -> None:
+    mutant = read_mutant(write(tmp_path, WHOLE.replace("llmhive/limit", "llmhive/app/redis_keys")))
+
+    words = likely(mutant, ["limits.window.two-workers"])
+
+    assert words == ("limits.window.two-workers", "limits.window", "redis", "keys")
 
 
 def test_a_folder_without_mutants_is_refused(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from itertools import groupby
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verification.harness.schedule import LONG_S, Job, units
+from verification.harness.schedule import LONG_S, Job, soonest, units
 
 JOBS = st.lists(st.tuples(st.integers(0, 4), st.floats(0.1, 40.0)), max_size=40).map(
     lambda rows: [Job(str(number), *row) for number, row in enumerate(rows)]
@@ -57,3 +57,14 @@ def test_a_large_configuration_is_cut_so_that_workers_can_share_it() -> None:
     jobs = [Job(str(number), "same", 2.0) for number in range(40)]
 
     assert len(units(jobs, workers=2, seed=1)) == 8
+
+
+def test_what_is_likely_false_comes_first_and_the_long_ones_of_each_rank_last() -> None:
+    jobs = [Job("a", 1, 60.0), Job("b", 1, 3.0), Job("c", 2, 1.0), Job("d", 1, 2.0)]
+    likely = {"b": 0, "a": 0}
+
+    found = [
+        [job.key for job in unit] for unit in soonest(jobs, lambda job: likely.get(job.key, 1))
+    ]
+
+    assert found == [["b"], ["a"], ["c"], ["d"]]
