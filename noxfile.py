@@ -25,7 +25,15 @@ PINS = ROOT / "requirements"
 REPORTS = ROOT / "reports"
 SERVICE_FILE = ENVIRONMENTS / "service.json"
 # The modules of load/ that only Locust's process imports, and its environment can type.
-GENERATOR = ("dispatch.py", "generator.py", "locustfile.py", "shapes.py", "users.py", "wire.py")
+GENERATOR = (
+    "closed_loop.py",
+    "dispatch.py",
+    "generator.py",
+    "locustfile.py",
+    "shapes.py",
+    "users.py",
+    "wire.py",
+)
 
 nox.options.sessions = ["lint", "types", "contracts", "sizes", "audit", "tests", "verify"]
 nox.options.default_venv_backend = "none"
@@ -311,10 +319,10 @@ def load(session: nox.Session) -> None:
     arguments = list(session.posargs)
     wheel = wheel_among(arguments)
     suite = str(environment("suite", "verify"))
-    elsewhere = ("--target", "--recheck", "--list", "--help", "-h")
-    if not any(argument.startswith(elsewhere) for argument in arguments):
+    without_service = ("--target", "--compare", "--recheck", "--list", "--help", "-h")
+    if not any(argument.startswith(without_service) for argument in arguments):
         service(wheel)
-    if not any(argument.startswith(elsewhere[1:]) for argument in arguments):
+    if not any(argument.startswith(without_service[2:]) for argument in arguments):
         environment("load", "load")
     command = [suite, "-m", "load", *arguments]
     end(session, subprocess.run(command, cwd=ROOT, check=False).returncode)

@@ -13,7 +13,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from load import baseline, gate, kept, machine, profile_file, report, results, runner, samples
+from load import (
+    baseline,
+    comparison,
+    gate,
+    kept,
+    machine,
+    profile_file,
+    report,
+    results,
+    runner,
+    samples,
+)
 from load.kept import Kept, KeptError
 from load.locust_run import Processes
 from load.own_stack import own_stack
@@ -59,6 +70,8 @@ def main(arguments: list[str]) -> int:
             say(f"{name:10} {profile_file.read(name).text}")
         return 0
     try:
+        if options.compare:
+            return _compare(options.reports)
         found = _recheck(options) if options.recheck else _run(options)
     except REFUSALS as error:
         print(f"could not run: {error}", file=sys.stderr)  # noqa: T201  the command's answer
@@ -71,6 +84,13 @@ def main(arguments: list[str]) -> int:
     say(found.headline)
     say(f"report: {options.reports / report.FILE}")
     return found.verdict.exit_code
+
+
+def _compare(reports: Path) -> int:
+    rows = comparison.compare(load_targets())
+    comparison.write(rows, reports)
+    say(comparison.table(rows))
+    return 0
 
 
 def say(text: str) -> None:
@@ -86,6 +106,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--stack", choices=KINDS[:3], default=AUTO, help="of a stack of our own")
     parser.add_argument("--baseline", type=Path, metavar="FILE", help="an earlier results.json")
     parser.add_argument("--recheck", type=Path, metavar="DIR", help="judge a kept run again")
+    parser.add_argument(
+        "--compare", action="store_true", help="our P99 beside Locust's own, on a known stall"
+    )
     parser.add_argument("--processes", type=_count, metavar="N", help="generators on this machine")
     parser.add_argument(
         "--expect-workers", type=_count, default=0, metavar="N", help="generators on other hosts"

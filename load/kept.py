@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,6 +37,8 @@ class Kept:
     journal_dropped: int = 0
     faults: tuple[dict[str, Any], ...] = ()
     lacking: tuple[str, ...] = ()
+    cost: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Process -> what each request cost it, and its memory at the end."""
     trouble: str | None = None
 
     @property

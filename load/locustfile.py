@@ -38,14 +38,6 @@ __all__ = ["Caller", "OpenLoop"]
 NOT_THE_VERDICT = (
     "Locust's P99 is rounded and is not the verdict; `nox -s load -- --recheck %s` judges this run"
 )
-# An unhandled event that any version of the API may send: stored, and of no effect.
-UNHANDLED_EVENT = {
-    "object": "event",
-    "type": "customer.updated",
-    "livemode": False,
-    "data": {"object": {"object": "customer", "id": "cus_load"}},
-}
-
 # Made before Locust forks its workers, so that they write into one folder.
 RUN_ID = f"hand-{secrets.token_hex(4)}"
 
@@ -104,7 +96,6 @@ def by_hand(name: str) -> plan.Plan:
         ),
         folder=str(ROOT / "reports" / "load" / RUN_ID / "raw"),
         webhook_secret=secret,
-        webhook_event=UNHANDLED_EVENT,
     )
 
 

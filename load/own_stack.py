@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from load import cost
 from load.journals import JournalReader
+from load.payers import PAYERS, templates
 from load.plan import Budget, callers
 from load.profile_file import Profile
 from load.subject import Subject
@@ -58,6 +60,12 @@ def _subject(profile: Profile, live: LiveStack) -> Subject:
         live.service.make(f"{run_id}-caller-{number}", tier=profile.callers.tier, customer=None)
         for number in range(profile.callers.users)
     ]
+    payers = [
+        live.service.make(
+            f"{run_id}-payer-{number}", tier="free", customer=f"cus_{run_id}_{number}"
+        )
+        for number in range(PAYERS if profile.traffic.rates.get("webhook") else 0)
+    ]
     share = float(TIERS[profile.callers.tier].requests)
     judged = {name: str(value) for name, value in artefact.describe().items()}
     return Subject(
@@ -66,6 +74,7 @@ def _subject(profile: Profile, live: LiveStack) -> Subject:
         base_url=stack.base_url,
         callers=callers([(user.key, share) for user in users]),
         webhook_secret=stack.webhook_secret,
+        webhook_events=templates(payers),
         budget=Budget(
             error_share=profile.stop_error_share, after_requests=profile.stop_after_requests
         ),
@@ -80,4 +89,14 @@ def _subject(profile: Profile, live: LiveStack) -> Subject:
             tuple(provider.control_url for provider in stack.providers.values()), run_id
         ),
         faults=stack.faults,
+        reading=lambda: _reading(live),
     )
+
+
+def _reading(live: LiveStack) -> dict[str, cost.Reading]:
+    redis = live.redis.child
+    found = {
+        "service": cost.of_session(live.service.pid),
+        "redis": cost.of_process(redis.pid) if redis else None,
+    }
+    return {name: one for name, one in found.items() if one is not None}

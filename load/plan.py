@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from bisect import bisect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
@@ -27,7 +27,7 @@ LEAD_S: Final = 2.0
 CALLERS_MARGIN: Final = 1.2
 CALLERS_MIN: Final = 16
 # What differs from run to run and from host to host, though what is sent is the same.
-OF_ONE_RUN: Final = ("folder", "run_id", "stop_file", "webhook_event")
+OF_ONE_RUN: Final = ("folder", "run_id", "stop_file", "webhook_events")
 
 
 class PlanError(ValueError):
@@ -74,7 +74,8 @@ class Plan:
     budget: Budget
     folder: str
     webhook_secret: str | None = field(default=None, repr=False)
-    webhook_event: Mapping[str, Any] | None = None
+    webhook_events: tuple[str, ...] = ()
+    """Templates, see webhooks.py; none: events without effect."""
     stop_file: str | None = None
     """A generator sends nothing more once this file is there."""
 
@@ -102,7 +103,9 @@ class Plan:
 
     def public(self) -> dict[str, Any]:
         """Everything but the secrets, as plain values."""
-        return asdict(replace(self, callers=(), webhook_secret=None)) | {"users": len(self.callers)}
+        return asdict(replace(self, callers=(), webhook_secret=None, webhook_events=())) | {
+            "users": len(self.callers)
+        }
 
     def key_for(self, draw: float) -> str:
         """The key of the user that a number below 1 chooses, by their weights."""
@@ -133,6 +136,7 @@ def parse(facts: dict[str, Any]) -> Plan:
         | {
             "traffic": Traffic(traffic["rates"], stages, traffic["seed"]),
             "callers": tuple(Caller(**caller) for caller in facts["callers"]),
+            "webhook_events": tuple(facts["webhook_events"]),
             "budget": Budget(**facts["budget"]),
         }
     )

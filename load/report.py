@@ -14,7 +14,7 @@ from load import measures, plots
 from load.gate import Judged
 from load.outlook import duration
 from load.plots import Band, Point, rounded
-from load.results import Results, errors, word
+from load.results import Results, cost_of, errors, word
 from load.results import is_bad as is_trouble
 from load.samples import Outcome
 from verification.contract.load import LatencyTarget
@@ -73,6 +73,7 @@ def _facts(results: Results) -> dict[str, Any]:
             for kind, count in errors(results.recording).items()
         ],
         "locust": [(name, rounded(seconds)) for name, seconds in results.locust.items()],
+        "cost": cost_of(results),
         "about": _about(results),
         "lacking": kept.lacking,
     }

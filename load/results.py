@@ -165,8 +165,18 @@ def document(results: Results) -> dict[str, Any]:
             "problems": list(health.problems),
             "trouble": kept.trouble,
         },
+        "cost": cost_of(results),
         "locust_p99_s": dict(results.locust),
     }
+
+
+def cost_of(results: Results) -> dict[str, dict[str, float]]:
+    """What each request cost: the target's processes where they are ours, and the generator's."""
+    beats = [one.beats for one in results.recording.generators.values() if one.beats]
+    cpu_s = sum(many[-1].cpu_s - many[0].cpu_s for many in beats)
+    sent = sum(one.sent_s is not None for one in results.recording.samples.values())
+    own = {"cpu_ms_per_request": round(1000 * cpu_s / sent, 3)} if sent else {}
+    return {**results.kept.cost, "generator": own}
 
 
 def _outcomes(results: Results) -> dict[str, int]:

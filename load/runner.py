@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from load import baseline, locust_run, machine, outlook, samples
+from load import baseline, cost, locust_run, machine, outlook, samples
 from load.faults import FaultWatch
 from load.instrument import Sighting
 from load.kept import Kept
@@ -62,9 +62,9 @@ def run(order: Order, subject: Subject, say: Say) -> Kept:
         before = subject.look()
         if not before:
             raise SubjectError(f"{subject.base_url} does not say what it is")
-        began = datetime.now(UTC)
+        began, used = datetime.now(UTC), subject.reading()
         trouble, faults = _load(order, subject, plan, private)
-        after = subject.look()
+        after, used_then = subject.look(), subject.reading()
     recording = samples.read(Path(plan.folder))
     sent = [one for one in recording.samples.values() if one.sent_s is not None]
     subject.settle(len(sent), sum(one.tokens for one in sent))
@@ -82,6 +82,11 @@ def run(order: Order, subject: Subject, say: Say) -> Kept:
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         digest=plan.digest,
         trouble=trouble,
+        cost={
+            name: spent
+            for name, one in used_then.items()
+            if (spent := cost.between(used.get(name), one, len(sent)))
+        },
     )
 
 
@@ -133,7 +138,7 @@ def _plan(order: Order, subject: Subject, private: Path) -> Plan:
         budget=replace(subject.budget),
         folder=str(folder.resolve()),
         webhook_secret=subject.webhook_secret,
-        webhook_event=subject.webhook_event,
+        webhook_events=subject.webhook_events,
         stop_file=str(private / "stop"),
     )
 

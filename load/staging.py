@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Final
 
 from load.outlook import due_requests
+from load.payers import PAYERS, templates
 from load.plan import Budget, Caller, callers
 from load.profile_file import Profile
 from load.subject import Subject, SubjectError
 from verification.contract.tiers import TIERS, WINDOW_S
-from verification.harness import capabilities as can
 from verification.harness import target_file
 from verification.harness.staging.budget import Spent
 from verification.harness.staging.session import RemoteRun, remote_run
@@ -25,7 +25,7 @@ from verification.harness.target_file import TargetFile
 
 CHATS: Final = ("chat", "stream")
 # Health before and after, the making of users.
-BESIDE: Final = 10
+BESIDE: Final = 20
 # Users are given no more than this share of what their tiers allow, so that no 429 is our doing.
 SHARE_OF_LIMIT: Final = 0.5
 
@@ -46,7 +46,7 @@ def staging(file: Path, profile: Profile) -> Iterator[Subject]:
         made = _callers(run, profile, left_out)
         if not run.purse.draw(_drawn(needed)):
             raise SubjectError(f"{run.ended}: {run.told()}")
-        yield _subject(run, profile, made, lacking, needed)
+        yield _subject(run, profile, made, lacking, needed, _payers(run, profile, left_out))
     for line in run.farewell:
         print(line, flush=True)  # noqa: T201  what was removed
 
@@ -57,8 +57,10 @@ def _lacking(target: TargetFile, profile: Profile) -> tuple[str, ...]:
     rates = profile.traffic.rates
     wants = [f"{kind}: users, which the target file does not lend" for kind in CHATS]
     found = [] if has_users else [want for want in wants if rates.get(want.partition(":")[0])]
-    if rates.get("webhook") and can.STRIPE_SECRET not in target.capabilities:
-        found.append("webhook: secrets.stripe_webhook of the target file")
+    if rates.get("webhook"):
+        named = (("stripe_webhook", "to sign"), ("admin_key", "to make customers for it"))
+        wants = [f"secrets.{name} {what}" for name, what in named if name not in target.secrets]
+        found += [f"webhook: {' and '.join(wants)}"] if wants else []
     return tuple(found)
 
 
@@ -102,12 +104,25 @@ def _callers(run: RemoteRun, profile: Profile, left_out: set[str]) -> tuple[Call
     return found
 
 
+def _payers(run: RemoteRun, profile: Profile, left_out: set[str]) -> tuple[str, ...]:
+    if "webhook" in left_out or not profile.traffic.rates.get("webhook"):
+        return ()
+    source = run.users()
+    return templates(
+        [
+            source.make(run.name("payer"), tier="free", customer=f"cus_{run.tag}_{number}")
+            for number in range(PAYERS)
+        ]
+    )
+
+
 def _subject(
     run: RemoteRun,
     profile: Profile,
     made: tuple[Caller, ...],
     lacking: tuple[str, ...],
     needed: Spent,
+    events: tuple[str, ...],
 ) -> Subject:
     target, drawn = run.target, _drawn(needed)
     allowed = target.budget.tokens - run.spent.tokens + drawn.tokens
@@ -123,6 +138,7 @@ def _subject(
         base_url=target.base_url,
         callers=made,
         webhook_secret=target.secrets.get("stripe_webhook"),
+        webhook_events=events,
         budget=Budget(
             requests=drawn.requests,
             tokens=_within_money(target, allowed),

@@ -1,8 +1,8 @@
 """A server that stands still once, for as long as it is told: the truth of the comparison.
 
 `python load/stalling_server.py --stall-at 5 --stall-for 3` answers every route at once, except
-during the stall, counted from the first request on. It announces its port as one line of JSON
-and ends with its stdin. Standard library only.
+during the stall, counted from the first request on. It announces its port, and when the stall
+began and ended, as lines of JSON; it ends with its stdin. Standard library only.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import json
 import sys
+import time
 
 LOOPBACK = "127.0.0.1"
 TOKEN = b'event: token\ndata: {"text":"x"}\n\n'
@@ -48,8 +49,21 @@ class StallingServer:
         if self._is_armed:
             self._is_armed = False
             loop = asyncio.get_running_loop()
-            loop.call_later(self._stall_at_s, self._moves.clear)
-            loop.call_later(self._stall_at_s + self._stall_for_s, self._moves.set)
+            loop.call_later(self._stall_at_s, self._begin)
+            loop.call_later(self._stall_at_s + self._stall_for_s, self._end)
+
+    def _begin(self) -> None:
+        self._moves.clear()
+        say(stall_began=time.time())
+
+    def _end(self) -> None:
+        say(stall_ended=time.time())
+        self._moves.set()
+
+
+def say(**fact: float) -> None:
+    """One line of JSON to whoever started this server."""
+    print(json.dumps(fact), flush=True)  # noqa: T201  the announcement
 
 
 def _length(head: bytes) -> int:
@@ -73,7 +87,7 @@ def _answer(*, is_stream: bool) -> bytes:
 async def run(stall_at_s: float, stall_for_s: float) -> None:
     """Serve until stdin ends."""
     server = await asyncio.start_server(StallingServer(stall_at_s, stall_for_s).serve, LOOPBACK, 0)
-    print(json.dumps({"listening": server.sockets[0].getsockname()[1]}), flush=True)  # noqa: T201  the announcement
+    say(listening=server.sockets[0].getsockname()[1])
     ended = asyncio.Event()
     asyncio.get_running_loop().add_reader(sys.stdin, ended.set)
     await ended.wait()

@@ -8,30 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from load.plan import Budget, Caller
 from verification.contract.http import HEALTH
 from verification.harness.http_client import Http
 
 if TYPE_CHECKING:
+    from load.cost import Reading
     from load.journals import JournalReader
     from verification.harness.faults import Faults
 
 SEEN: Final = ("instance", "environment", "version")
 """What health says of the target that must be the same at the end."""
-
-# An event that no handler takes: it is checked, stored and answered, and changes no entitlement,
-# so that it may be sent to a service of somebody else.
-UNHANDLED_EVENT: Final[Mapping[str, Any]] = {
-    "object": "event",
-    "type": "customer.updated",
-    "api_version": "2025-03-31.basil",
-    "livemode": False,
-    "pending_webhooks": 1,
-    "request": {"id": None, "idempotency_key": None},
-    "data": {"object": {"object": "customer", "id": "cus_load"}},
-}
 
 
 class SubjectError(Exception):
@@ -50,13 +39,16 @@ class Subject:
     budget: Budget
     facts: Mapping[str, str] = field(default_factory=dict)
     """What it is, for the report: stack, versions, artefact."""
-    webhook_event: Mapping[str, Any] = field(default_factory=lambda: UNHANDLED_EVENT)
+    webhook_events: tuple[str, ...] = ()
+    """Templates of events, see payers.py."""
     journal: JournalReader | None = None
     faults: Faults | None = None
     lacking: tuple[str, ...] = ()
     """What cannot be sent here, and for want of what."""
     reason_to_end: Callable[[], str] = str
     """Why the run has to end now; empty while it may go on."""
+    reading: Callable[[], Mapping[str, Reading]] = dict
+    """What the target's processes have used so far, by name; {} where nobody can say."""
     settle: Callable[[int, int], None] = lambda _requests, _tokens: None
     """Told at the end what was really used."""
 

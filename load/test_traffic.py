@@ -22,7 +22,7 @@ from load.locust_run import Processes
 from load.plan import VARIABLE, Budget, Plan, callers
 from load.samples import Outcome, Recording
 from load.schedule import Stage, Traffic, arrivals
-from load.subject import UNHANDLED_EVENT, SubjectError
+from load.subject import SubjectError
 from verification.contract.load import load_targets
 from verification.harness.processes import Child, keeper
 from verification.harness.stack.programs import ROOT
@@ -75,7 +75,6 @@ def plan(folder: Path, seconds: float, **budget: object) -> Plan:
         budget=Budget(**budget),  # type: ignore[arg-type]  # a test names what it bounds
         folder=str(folder / "raw"),
         webhook_secret="whsec_test",
-        webhook_event=UNHANDLED_EVENT,
     )
 
 

@@ -58,9 +58,7 @@ class Requests:
 
     def _webhook(self, arrival: Arrival) -> Request:
         now_s = time.time()
-        payload = webhooks.body(
-            self._plan.webhook_event or {}, self._plan.run_id, arrival.index, now_s
-        )
+        payload = webhooks.body(self._plan.webhook_events, self._plan.run_id, arrival.index, now_s)
         signed = webhooks.signature(payload, self._plan.webhook_secret or "", now_s)
         return Request("POST", http.WEBHOOKS.path, payload, {**JSON, webhooks.SIGNATURE: signed})
 
