@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from verification.harness.claim_results import ClaimFacts, ClaimResult
 from verification.harness.claim_verdict import CAPABILITY, ClaimVerdict
 from verification.harness.readiness import ItemResult, RunVerdict
+
+# How a skip for want of capabilities begins; which settings or how many workers is a detail.
+LACKS: Final = "this target lacks "
+DETAILS: Final = re.compile(r" \([^)]*\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +69,16 @@ class RunReport:
         return [result for result in self.claims if result.verdict is verdict]
 
     def unverified_claims(self) -> Iterator[str]:
-        """One line for each reason why claims were not verified."""
-        wants: dict[str, int] = {}
+        """One line for each thing that claims lacked, the most wanted first; some lack several."""
+        wants: Counter[str] = Counter()
         left_out = 0
         for result in self.claims_that_are(ClaimVerdict.UNVERIFIED):
             if result.reason == CAPABILITY:
-                wants[result.why] = wants.get(result.why, 0) + 1
+                wants.update(_wants(result.why))
             else:
                 left_out += 1
-        for want, count in sorted(wants.items()):
-            yield f"not verified: {_claims(count)}, for want of {_want(want)}"
+        for want, count in sorted(wants.items(), key=lambda one: (-one[1], one[0])):
+            yield f"not verified: {_claims(count)}, for want of {want}"
         if left_out:
             yield f"not verified: {_claims(left_out)}, not selected"
 
@@ -100,5 +106,7 @@ def _claims(count: int) -> str:
     return "1 claim" if count == 1 else f"{count} claims"
 
 
-def _want(text: str) -> str:
-    return text.removeprefix("this target lacks ")
+def _wants(why: str) -> set[str]:
+    """The capabilities that a target lacked, without their details; any other reason as it is."""
+    lacked = why.removeprefix(LACKS)
+    return set(DETAILS.sub("", lacked).split(", ")) if lacked != why else {why}
