@@ -15,6 +15,7 @@ import redis
 
 from verification.harness.faults import Faults
 from verification.harness.http_client import Http
+from verification.harness.metrics_view import MetricsUnreadableError
 from verification.harness.processes import keeper
 from verification.harness.redis_view import RedisView
 from verification.harness.service_logs import ServiceLogs
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 # A service that is not well by then, with nothing wrong around it, is restarted.
 STEADY_WITHIN_S: Final = 1.0
+CALLS: Final = "llmhive_circuit_calls_total"
+RETRIES: Final = "llmhive_retries_total"
+REMEMBERED: Final = ("failure", "cool_down", "rejected")
 HTTP_PROBE: Final = "GET {} HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n"
 PROBES: Final = {
     "redis": b"PING\r\n",
@@ -71,11 +75,24 @@ class LiveStack:
         """Heal whatever the claim left, and give the names of the links that it left ill."""
         left = self.stack.faults.left_over()
         self.stack.faults.heal_all()
-        simulators = (*self.stack.providers.values(), self.stack.stripe)
-        faulty = {entry["link"] for entry in self.stack.faults.log} - {"service"}
-        if faulty or any(simulator.was_disturbing for simulator in simulators):
+        providers = self.stack.providers
+        disturbed = {entry["link"] for entry in self.stack.faults.log} & set(providers)
+        disturbed |= {name for name, one in providers.items() if one.was_disturbing}
+        if disturbed and self._remembers_trouble():
             self.stack.is_tired = True
         return left
+
+    def _remembers_trouble(self) -> bool:
+        """Whether breakers and retry budgets have something to remember, by the service's count.
+
+        Everything else (Redis, Stripe, the database) is forgotten as soon as it is well again.
+        """
+        try:
+            metrics = self.stack.metrics.read(Http(self.stack.base_url))
+        except MetricsUnreadableError:
+            return True
+        counted = [metrics.sum(CALLS, outcome=outcome) for outcome in REMEMBERED]
+        return any([*counted, metrics.sum(RETRIES)])
 
     def _renew(self) -> None:
         self.service.stop()

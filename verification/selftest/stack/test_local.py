@@ -84,8 +84,8 @@ def test_after_trouble_the_next_claim_gets_a_fresh_service_and_an_empty_redis(
     live = cache.lend(PLAIN)
     pid = live.service.pid
     live.stack.redis.command("SET", "left", "over")
-    with live.stack.faults.refuse("redis"):
-        pass
+    with live.stack.faults.refuse("openai"):
+        Target(live.stack).chat(None, "trouble")
 
     live.end_claim()
     again = cache.lend(PLAIN)
@@ -102,12 +102,24 @@ def test_a_scripted_text_is_no_trouble(live: LiveStack) -> None:
     assert not live.stack.is_tired
 
 
-def test_a_scripted_failure_is_trouble(live: LiveStack) -> None:
+def test_a_scripted_failure_is_trouble_once_the_service_counted_it(live: LiveStack) -> None:
     live.stack.providers["openai"].fail(500, times=1)
 
     live.end_claim()
+    before = live.stack.is_tired
+    Target(live.stack).chat(None, "trouble")
+    live.end_claim()
 
-    assert live.stack.is_tired
+    assert (before, live.stack.is_tired) == (False, True)
+
+
+def test_a_fault_before_redis_is_forgotten_when_it_is_healed(live: LiveStack) -> None:
+    with live.stack.faults.refuse("redis"):
+        Target(live.stack).chat(None, "trouble")
+
+    live.end_claim()
+
+    assert not live.stack.is_tired
 
 
 def test_what_a_claim_leaves_ill_is_named_and_healed(live: LiveStack) -> None:

@@ -17,6 +17,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 
+# A chat with this text counts as a provider's failure.
+TROUBLE = "trouble"
+FAILED: list[str] = []
+
+
+def failures() -> str:
+    """What the service would count."""
+    return f'llmhive_circuit_calls_total{{service="x",outcome="failure"}} {len(FAILED)}\n'
+
+
 class Door(BaseHTTPRequestHandler):
     """One connection."""
 
@@ -34,7 +44,7 @@ class Door(BaseHTTPRequestHandler):
             "/api/health": json.dumps(health),
             "/api/health/live": "{}",
             "/api/health/ready": "{}",
-            "/api/metrics": '# TYPE up gauge\nup{worker="1"} 1\n',
+            "/api/metrics": f'# TYPE up gauge\nup{{worker="1"}} 1\n{failures()}',
         }
         self.answer(200 if self.path in pages else 404, pages.get(self.path, "{}"))
 
@@ -45,6 +55,7 @@ class Door(BaseHTTPRequestHandler):
             self.answer(404, "{}")
             return
         say({"event": "request", "message": sent["message"]})
+        FAILED.extend([sent["message"]] * (sent["message"] == TROUBLE))
         if sent.get("stream"):
             events = [("token", {"text": "echo: "}), ("token", {"text": sent["message"]})]
             frames = [*events, ("done", {"finish_reason": "stop"})]
