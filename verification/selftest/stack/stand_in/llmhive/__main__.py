@@ -16,7 +16,6 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-
 # A chat with this text counts as a provider's failure.
 TROUBLE = "trouble"
 FAILED: list[str] = []
