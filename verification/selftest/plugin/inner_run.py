@@ -71,13 +71,18 @@ def run(
     arguments += [f"--confcutdir={ROOT}", f"--reports={reports}", "--stack=processes", *options]
     arguments += [part for name in OTHERS for part in ("-p", f"no:{name}")]
     with pytest.MonkeyPatch.context() as patch:
-        for name in os.environ:
-            if name.startswith(("PYTEST_", "GITHUB_", "LLMHIVE_")):
-                patch.delenv(name)
+        for name in set(os.environ) - set(without_this_run()):
+            patch.delenv(name)
         for name, value in (env or {}).items():
             patch.setenv(name, value)
         code, output = (_apart if apart else _here)(arguments)
     return Ran(code, output, reports)
+
+
+def without_this_run() -> dict[str, str]:
+    """The environment without what tells a process that it is part of a run."""
+    ours = ("PYTEST_", "GITHUB_", "LLMHIVE_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
 def _here(arguments: list[str]) -> tuple[int, str]:

@@ -122,30 +122,17 @@ def test_the_exit_code_is_the_runs_verdict(
     assert (ran.code, ran.readiness["verdict"]) == (code, verdict)
 
 
-def test_a_selection_that_matches_nothing_has_pytests_own_code(tmp_path: Path) -> None:
-    ran = run(tmp_path, claims(TRUE), "-k", "nothing_like_it")
-
-    assert (ran.code, (ran.reports / "readiness.json").exists()) == (5, False)
-
-
-def test_a_claim_that_nobody_wrote_is_a_usage_error(tmp_path: Path) -> None:
-    ran = run(tmp_path, claims(TRUE), "--claim", "c.n0", "--claim", "c.none")
-
-    assert ran.code == 4, ran.output
-    assert "no claim is called c.none" in ran.output
-
-
-def test_an_option_that_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:
-    assert run(tmp_path, claims(TRUE), "--no-such-option").code == 4
-
-
-def test_a_file_that_cannot_be_read_leaves_the_run_unknown(tmp_path: Path) -> None:
-    ran = run(tmp_path, claims(TRUE), "--continue-on-collection-errors")
+@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.timeout(60)
+def test_a_file_that_cannot_be_read_leaves_the_run_unknown(tmp_path: Path, workers: str) -> None:
+    (tmp_path / "claims").mkdir()
     (tmp_path / "claims" / "test_broken.py").write_text("import nothing_like_it\n")
-    again = run(tmp_path, claims(TRUE), "--continue-on-collection-errors")
 
-    assert (ran.code, again.code) == (0, 2)
-    assert "test_broken.py" in again.output
+    ran = run(tmp_path, claims(TRUE), "-n", workers, apart=workers != "0")
+
+    assert (ran.code, ran.verdicts) == (2, {"c.n0": "true"}), ran.output
+    assert ran.output.count("not collected: ") == 1
+    assert "test_broken.py" in ran.output
 
 
 def test_a_test_that_is_no_claim_and_fails_keeps_pytests_code(tmp_path: Path) -> None:
@@ -173,6 +160,15 @@ def test_until_false_stops_at_the_first_false_claim(tmp_path: Path) -> None:
     ran = run(tmp_path, claims(FALSE, FALSE, FALSE), "--until-false")
 
     assert (ran.code, sorted(ran.verdicts.values())) == (1, ["false", "unknown", "unknown"])
+
+
+def test_a_suite_that_breaks_while_it_judges_is_no_verdict(tmp_path: Path) -> None:
+    page = tmp_path / "reports" / "report.html"
+
+    ran = run(tmp_path, claims(f"__import__('os').mkdir({str(page)!r})"))
+
+    assert ran.code == 3, ran.output
+    assert "could not run: the suite broke while it judged" in ran.output
 
 
 def test_an_id_that_two_tests_claim_is_refused(tmp_path: Path) -> None:
