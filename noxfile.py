@@ -246,6 +246,7 @@ def tests(session: nox.Session) -> None:
         f"--junitxml={report}/service.xml",
     ]
     put_redis_on_path(suite)
+    os.environ["LLMHIVE_NOX_PYTHON"] = sys.executable  # for tests that run nox
     environment("load", "load")  # the load gate's tests run real Locust
     commands = [
         [*coverage, "erase"],
@@ -280,6 +281,8 @@ def verify(session: nox.Session) -> None:
         "-m",
         "pytest",
         "-q",
+        "-p",
+        "no:hypothesispytest",  # no claim uses it, and each process would load it
         "verification/suites",
         f"--reports={REPORTS / 'verify'}",
         *arguments,
