@@ -16,7 +16,8 @@ from verification.harness import clock
 PATIENT: Final = {"REDIS_DEADLINE_S": "1"}
 AMPLE: Final = 1_000_000
 
-FREE: Final = Tier("free", requests=10, tokens=AMPLE, in_flight=100)
+# An odd number, so that it shows to which side a worker's share of it is rounded.
+FREE: Final = Tier("free", requests=11, tokens=AMPLE, in_flight=100)
 """Requests are what runs out, however many come at once."""
 METERED: Final = Tier("metered", requests=1000, tokens=4000, in_flight=64)
 """Tokens are what runs out."""

@@ -14,7 +14,7 @@ from verification.harness import capabilities as can
 from verification.harness.claims import claim
 from verification.harness.http_client import Http
 from verification.harness.target import ChatResult, Target, User
-from verification.harness.waiting import eventually, meanwhile, together_over
+from verification.harness.waiting import eventually, let_pass, meanwhile, together_over
 from verification.suites.limits.callers import (
     HELLO,
     admitted,
@@ -106,7 +106,9 @@ def test_a_request_that_fails_gives_back_its_place_whatever_failed(target: Targe
     workers=2,
     faults=("worker",),
 )
-def test_the_places_of_a_killed_worker_come_back_by_themselves(target: Target) -> None:
+def test_a_place_lasts_as_long_as_its_request_and_that_of_a_killed_worker_comes_back(
+    target: Target,
+) -> None:
     user, name, most = target.new_user(NARROW.name), target.name("message"), NARROW.in_flight
     slow_stream(target, name)
     victim = target.reach_all_workers()[0]
@@ -119,6 +121,7 @@ def test_the_places_of_a_killed_worker_come_back_by_themselves(target: Target) -
         https = [connections.enter_context(target.at_worker(victim)) for _ in range(most)]
         with meanwhile(lambda: together_over(https, fill)):
             target.provider(target.providers[0]).wait_for_calls(most, 10, contains=name)
+            let_pass(LEASE_S + margin_s, because="a lease that is not renewed ends")
             full = target.chat(user, HELLO)
             target.kill_worker(int(victim.rpartition("-")[2]))
             eventually(

@@ -20,7 +20,7 @@ from verification.harness.limit_fields import limit_fields
 from verification.harness.reach import LIVE
 from verification.harness.target import ChatResult, Target, User
 from verification.harness.timing import holds_up_at_most
-from verification.harness.waiting import eventually, now_s, together_over
+from verification.harness.waiting import eventually, now_s, settled, together_over
 from verification.history import History
 from verification.suites.limits import scales
 from verification.suites.limits.callers import (
@@ -86,11 +86,14 @@ class Lived:
     not_counted: float
     still_alone: list[str]
     """Of workers that decided alone when the bound was over."""
+    connections_more: int
+    """Connections to Redis beyond those before."""
 
 
 def live_through(target: Target, history: History, outage: Outage) -> Lived:
     """A user of a tier with 15 requests for each worker asks each of them before and during it."""
     user, other = together_over((BASIC.name, "pro"), target.new_user)
+    connections = target.redis.clients()
     with at_each_worker(target) as https:
         shared = in_turn(target, user, history, https=https, each=2)
         before = target.metrics().sum(DECISIONS, source="local")
@@ -105,6 +108,12 @@ def live_through(target: Target, history: History, outage: Outage) -> Lived:
         not_said=[str(one.answer) for one in alone if not is_degraded(one)],
         not_counted=len(alone) - (after - before),
         still_alone=still_alone,
+        connections_more=settled(
+            lambda: max(0, target.redis.clients() - connections),
+            quiet_s=0.2,
+            within_s=5,
+            claim="connections to Redis come to rest",
+        ),
     )
 
 
@@ -121,7 +130,7 @@ def test_without_redis_each_worker_keeps_to_its_share_says_so_and_is_back_at_onc
     met = {name: live_through(target, history, outage) for name, outage in OUTAGES.items()}
     records.record_redis_faults(history, target)
 
-    kept = Lived([SHARE, SHARE], {200, 429}, [], 0, [])
+    kept = Lived([SHARE, SHARE], {200, 429}, [], 0, [], 0)
     assert met == dict.fromkeys(OUTAGES, kept)
     AdmitsAtMost(BASIC.requests, WINDOW_S, workers=2)(history).require()
 

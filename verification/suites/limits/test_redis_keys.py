@@ -12,16 +12,18 @@ from verification.contract.redis_keys import (
 )
 from verification.harness import capabilities as can
 from verification.harness.claims import claim
-from verification.harness.redis_view import KeyView
+from verification.harness.redis_view import KeyView, RedisView
 from verification.harness.target import Target
 from verification.harness.waiting import together_over
 from verification.history import History
-from verification.suites.limits.callers import held, paced, slow_stream
+from verification.suites.limits.callers import paced, slow_stream
 from verification.suites.limits.scales import BUSY, LEASE_S, PREFIX, SHORT, WINDOW_S
 from verification.verdict import UnknownVerdict
 
 # Enough callers to leave a count in most of the window's buckets.
 CALLERS = 3
+# What Redis says of the end of a key that has ended.
+GONE_MS = -2
 
 
 def strange(view: KeyView) -> str | None:
@@ -48,24 +50,33 @@ def test_the_keys_are_the_documented_ones_small_however_many_requests_and_end_in
 ) -> None:
     user, name, redis = target.new_user(BUSY.name), target.name("message"), target.redis
     slow_stream(target, name)
+    views: list[KeyView] = []
+    windows: list[tuple[int, int, int]] = []
+
+    def look(_: bytes) -> bool:
+        views.extend(redis.dump())
+        windows.extend(
+            (_end_beyond_ms(key, redis), redis.memory_bytes(key), len(redis.hash(key)))
+            for key in redis.keys(window_pattern(user.id, PREFIX))
+        )
+        return True
 
     together_over(
         range(CALLERS),
         lambda _: paced(target, user, history, every_s=0.0, for_s=1.5 * WINDOW_S),
     )
-    held(target, user, name, 2)
-    keys, views = redis.keys(window_pattern(user.id, PREFIX)), redis.dump()
-    ends = {key: redis.command("PEXPIRETIME", key) for key in keys}
-    sizes = {key: (redis.memory_bytes(key), len(redis.hash(key))) for key in keys}
+    target.chat(user, name, stream=True, leave_when=look)
 
-    seen = {view.name for view in views}
-    if not any(ends.values()) or in_flight_key(user.id, PREFIX) not in seen:
-        raise UnknownVerdict(f"expected a window and places in flight of the user, got {seen}")
     assert [said for view in views if (said := strange(view))] == []
-    assert [
-        key
-        for key, end_ms in ends.items()
-        if end_ms > 0 and end_ms != int(key.rpartition(":")[2]) + 2 * WINDOW_S * 1000
-    ] == []
-    assert max(size for size, _ in sizes.values()) <= WINDOW_KEY_BYTES_MAX
-    assert max(count for _, count in sizes.values()) <= BUCKETS_MAX
+    if not windows or in_flight_key(user.id, PREFIX) not in {view.name for view in views}:
+        raise UnknownVerdict(f"expected a window and places in flight of the user, got {views}")
+    assert {beyond_ms for beyond_ms, _, _ in windows} <= {0, GONE_MS}
+    assert max(size for _, size, _ in windows) <= WINDOW_KEY_BYTES_MAX
+    assert max(count for _, _, count in windows) <= BUCKETS_MAX
+
+
+def _end_beyond_ms(key: str, redis: RedisView) -> int:
+    """By how much a window's key ends later than two windows after its start."""
+    end_ms = int(redis.command("PEXPIRETIME", key))
+    start_ms = int(key.rpartition(":")[2])
+    return GONE_MS if end_ms == GONE_MS else end_ms - start_ms - int(2 * WINDOW_S * 1000)

@@ -88,7 +88,7 @@ def test_a_crowd_before_a_slow_redis_needs_few_connections_and_gets_exact_answer
     with decided_together(target), target.faults.slow("redis", 40):
         with meanwhile(lambda: connected.append(target.redis.clients()), every_s=0.05):
             together(NARROW.in_flight, lambda: target.chat(leaving, HELLO, timeout_s=0.03))
-            burst(target, crowd, history, CROWD)
+            results = burst(target, crowd, history, CROWD)
         left = limit_fields(target.chat(other, HELLO).answer).remaining
         eventually(
             lambda: target.chat(leaving, HELLO).status,
@@ -98,5 +98,6 @@ def test_a_crowd_before_a_slow_redis_needs_few_connections_and_gets_exact_answer
         )
         KeepsTheWindow(FREE.requests, WINDOW_S, workers=2)(history).require()
 
+    assert {one.status for one in results} == {200, 429}
     assert max(connected) <= target.workers_wanted * CONNECTIONS
     assert left["requests"] == FREE.requests - 1
