@@ -23,7 +23,9 @@ ROOT = Path(__file__).parent
 ENVIRONMENTS = ROOT / ".nox"
 PINS = ROOT / "requirements"
 REPORTS = ROOT / "reports"
-SERVICE_FILE = ENVIRONMENTS / "service.json"
+# The service's environments and their pins; `covered` adds coverage to what the service needs.
+SERVICES = {"service": "service", "covered": "tests"}
+MEASURED = ENVIRONMENTS / "measured"
 # The modules of load/ that only Locust's process imports, and its environment can type.
 GENERATOR = (
     "closed_loop.py",
@@ -77,33 +79,24 @@ def must(command: list[str], otherwise: str) -> None:
         sys.exit(3)
 
 
-def service(wheel: Path | None = None) -> Path:
-    """The Python of the service's own environment, with the wheel of today's sources or `wheel`."""
-    python = environment("service", "service")
+def service(wheel: Path | None = None, name: str = "service") -> Path:
+    """The Python of a service's environment, with the wheel of today's sources or `wheel`."""
+    python, noted = environment(name, SERVICES[name]), ENVIRONMENTS / f"{name}.json"
     package = [path for path in (ROOT / "llmhive").iterdir() if path.name not in {"tests", "docs"}]
     judged = [wheel] if wheel else [*package, ROOT / "pyproject.toml"]
-    source = digest(*judged, PINS / "service.txt")
-    if SERVICE_FILE.exists() and json.loads(SERVICE_FILE.read_text()).get("digest") == source:
+    source = digest(*judged, PINS / f"{SERVICES[name]}.txt")
+    if noted.exists() and json.loads(noted.read_text()).get("digest") == source:
         return python
+    pip = [str(python), "-m", "pip", "-q", "--disable-pip-version-check"]
     if wheel is None:
         folder = ENVIRONMENTS / "wheels" / source
         shutil.rmtree(folder, ignore_errors=True)
-        pip = [str(python), "-m", "pip", "-q", "--disable-pip-version-check"]
         must([*pip, "wheel", "--no-deps", "-w", str(folder), "."], "the wheel could not be built")
         wheel = next(folder.glob("*.whl"))
-    install = [
-        str(python),
-        "-m",
-        "pip",
-        "install",
-        "-q",
-        "--no-deps",
-        "--force-reinstall",
-        str(wheel),
-    ]
+    install = [*pip, "install", "--no-deps", "--force-reinstall", str(wheel)]
     must(install, f"the wheel {wheel} could not be installed")
     facts = {"python": str(python), "digest": source, "wheel": wheel.name, "sha256": digest(wheel)}
-    SERVICE_FILE.write_text(json.dumps(facts, indent=2))
+    noted.write_text(json.dumps(facts, indent=2))
     return python
 
 
@@ -118,6 +111,18 @@ def take(arguments: list[str], option: str) -> str | None:
             del arguments[index]
             return argument.partition("=")[2]
     return None
+
+
+def take_flag(arguments: list[str], flag: str) -> bool:
+    """Remove a flag from the arguments, and say whether it was there."""
+    given = [each for each in arguments if each.partition("=")[0] == flag]
+    arguments[:] = [each for each in arguments if each not in given]
+    return bool(given)
+
+
+def session_sources() -> str:
+    """The fingerprint of what the sessions judge."""
+    return digest(*(ROOT / part for part in ("llmhive", "verification", "pyproject.toml")))
 
 
 def wheel_among(arguments: list[str]) -> Path | None:
@@ -145,7 +150,7 @@ def check(
     (REPORTS / "sessions").mkdir(parents=True, exist_ok=True)
     facts = {
         "session": name,
-        "sources": digest(*(ROOT / part for part in ("llmhive", "verification", "pyproject.toml"))),
+        "sources": session_sources(),
         "ok": not any(codes),
         "detail": json.loads(detail.read_text()) if detail and detail.exists() else {},
     }
@@ -269,13 +274,48 @@ def tests(session: nox.Session) -> None:
     check(session, "tests", commands)
 
 
+def measured(wheel: Path | None, arguments: list[str]) -> Path:
+    """The Python of a second service's environment, which notes what the claims reach."""
+    if take_flag(arguments, "--target"):
+        print(
+            "could not run: --coverage expects a service of our own, not --target FILE",
+            file=sys.stderr,
+        )
+        sys.exit(3)
+    python = service(wheel, "covered")
+    shutil.rmtree(MEASURED, ignore_errors=True)
+    MEASURED.mkdir(parents=True)
+    os.environ["LLMHIVE_SERVICE_PYTHON"] = str(python)
+    os.environ["COVERAGE_PROCESS_START"] = str(ROOT / "pyproject.toml")
+    os.environ["COVERAGE_FILE"] = str(MEASURED / ".coverage")
+    return python
+
+
+def report_coverage(python: Path) -> None:
+    """Write what the claims reached, with what `nox -s tests` reached if that was of today."""
+    coverage, by = [str(python), "-m", "coverage"], "the claims alone"
+    from_tests, session = ROOT / ".coverage", REPORTS / "sessions" / "tests.json"
+    parts = [str(MEASURED)]
+    noted = json.loads(session.read_text()) if session.exists() else {}
+    if from_tests.exists() and noted.get("sources") == session_sources():
+        parts, by = [*parts, str(from_tests)], "the tests and the claims"
+    os.environ.pop("COVERAGE_PROCESS_START")
+    subprocess.run([*coverage, "combine", "-q", "--keep", *parts], cwd=ROOT, check=False)
+    told = ["json", "-q", "--fail-under=0", "-o", str(REPORTS / "verify" / "coverage.json")]
+    subprocess.run([*coverage, *told], cwd=ROOT, check=False)
+    total = [*coverage, "report", "--format=total", "--fail-under=0"]
+    found = subprocess.run(total, cwd=ROOT, check=False, stdout=subprocess.PIPE, text=True)
+    print(f"coverage: {found.stdout.strip()} % of llmhive.app by {by}", flush=True)
+
+
 @nox.session
 def verify(session: nox.Session) -> None:
-    """The verdict: builds, starts and judges the service. `-- --target F --stack S --wheel W …`."""
+    """The verdict: builds, starts, judges. `-- --target F --stack S --wheel W --gate --full …`."""
     arguments = list(session.posargs)
     wheel = wheel_among(arguments)
     suite = str(environment("suite", "verify"))
-    service(wheel)
+    is_measured = take_flag(arguments, "--coverage")
+    python = measured(wheel, arguments) if is_measured else service(wheel)
     command = [
         suite,
         "-m",
@@ -289,7 +329,10 @@ def verify(session: nox.Session) -> None:
     ]
     if not any(argument.startswith(("-n", "--numprocesses")) for argument in arguments):
         command += ["-n", "2"]
-    end(session, subprocess.run(command, cwd=ROOT, check=False).returncode)
+    code = subprocess.run(command, cwd=ROOT, check=False).returncode
+    if is_measured:
+        report_coverage(python)
+    end(session, code)
 
 
 def attended(command: list[str]) -> int:

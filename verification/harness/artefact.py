@@ -41,11 +41,11 @@ def session_sources(root: Path = ROOT) -> str:
     return digest(*(root / name for name in SESSION_SOURCES), root=root)
 
 
-def service_sources(root: Path = ROOT) -> str:
+def service_sources(root: Path = ROOT, pins: str = "service") -> str:
     """The fingerprint of the service's sources and pins, as `nox -s verify` notes it."""
     package = [path for path in (root / "llmhive").iterdir() if path.name not in {"tests", "docs"}]
-    pins = root / "requirements" / "service.txt"
-    return digest(*package, root / "pyproject.toml", pins, root=root)
+    pinned = root / "requirements" / f"{pins}.txt"
+    return digest(*package, root / "pyproject.toml", pinned, root=root)
 
 
 def describe() -> dict[str, Any]:

@@ -70,18 +70,33 @@ def build(house: Path, claims: str) -> Path:
     (house / "verification" / "suites").mkdir()
     (house / "verification" / "suites" / "test_inner.py").write_text(HEAD + claims)
     (house / ".cache").symlink_to(ROOT / ".cache")
-    _environment(house, "suite", "verify")
-    _environment(house, "service", "service")
-    noted = {"digest": artefact.service_sources(house), "wheel": "none", "sha256": ""}
-    (house / ".nox" / "service.json").write_text(json.dumps(noted))
+    _environment(house, "suite", "verify", sys.executable)
+    _environment(house, "service", "service", sys.executable)
+    _note(house, "service", "service")
     return house
 
 
-def _environment(house: Path, name: str, pins: str) -> None:
+def second_service(house: Path, python: Path, modules: dict[str, str]) -> None:
+    """Give the house a service that can be measured: modules of `llmhive.app` by name."""
+    (house / "llmhive" / "app").mkdir()
+    for name, text in modules.items():
+        (house / "llmhive" / "app" / name).write_text(text)
+    shutil.copy(ROOT / "requirements" / "tests.txt", house / "requirements")
+    _environment(house, "covered", "tests", str(python))
+    _note(house, "covered", "tests")
+
+
+def _note(house: Path, name: str, pins: str) -> None:
+    """Say that the wheel of today's sources is installed already."""
+    noted = {"digest": artefact.service_sources(house, pins), "wheel": "none", "sha256": ""}
+    (house / ".nox" / f"{name}.json").write_text(json.dumps(noted))
+
+
+def _environment(house: Path, name: str, pins: str, runs: str) -> None:
     folder = house / ".nox" / name
     (folder / "bin").mkdir(parents=True)
     python = folder / "bin" / "python"
-    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.write_text(f'#!/bin/sh\nexec "{runs}" "$@"\n')
     python.chmod(0o755)
     stamp = artefact.digest(house / "requirements" / f"{pins}.txt", root=house)
     (folder / "pins").write_text(stamp)
