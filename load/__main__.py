@@ -31,7 +31,7 @@ from load.own_stack import own_stack
 from load.profile_file import ProfileError
 from load.results import Results
 from load.samples import Recording, SampleError
-from load.staging import staging
+from load.staging import NotOursError, staging
 from load.subject import Subject, SubjectError
 from verification.contract.load import LoadTargets, load_targets
 from verification.harness.processes import ChildError
@@ -138,8 +138,11 @@ def _run(options: argparse.Namespace) -> Results:
     subject: AbstractContextManager[Subject] = (
         staging(options.target, profile) if options.target else own_stack(profile, options.stack)
     )
-    with subject as aimed_at:
-        found = runner.run(order, aimed_at, say)
+    try:
+        with subject as aimed_at:
+            found = runner.run(order, aimed_at, say)
+    except NotOursError as error:
+        found, earlier = runner.not_run(order, str(error), is_silent=error.is_silent), None
     found.write(options.reports)
     recording = samples.read(options.reports / runner.RAW)
     return _judged(found, recording, targets, options, earlier)

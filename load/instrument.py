@@ -17,6 +17,7 @@ from verification.contract.load import InstrumentBounds
 
 # A processor's share is looked at over this long: shorter ones are full by chance.
 CPU_OVER_S = 5.0
+NOTHING_WRITTEN = "no generator wrote anything"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +57,17 @@ def examine(
     pings = sorted(ping.took_s for ping in recording.pings)
     attempted = sum(one.sent_s is not None or one.outcome is Outcome.DROPPED for one in samples)
     cpu = max((_cpu_share(one.beats) for one in recording.generators.values()), default=0.0)
-    problems = [
-        *_generators(recording, bounds),
-        *_rate(len(due), attempted, bounds),
-        *_lag(lags, bounds),
-        *([] if pings else ["no control ping came back: the instrument was not watched"]),
-        *_identity(sighting, samples),
-    ]
+    problems = (
+        [NOTHING_WRITTEN]
+        if not recording.generators
+        else [
+            *_generators(recording, bounds),
+            *_rate(len(due), attempted, bounds),
+            *_lag(lags, bounds),
+            *([] if pings else ["no control ping came back: the instrument was not watched"]),
+            *_identity(sighting, samples),
+        ]
+    )
     if cpu >= bounds.cpu_share_max:
         problems.append(f"a generator used {cpu:.0%} of a core: it had none left to be on time")
     return Health(

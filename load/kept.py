@@ -40,6 +40,9 @@ class Kept:
     cost: dict[str, dict[str, float]] = field(default_factory=dict)
     """Process -> what each request cost it, and its memory at the end."""
     trouble: str | None = None
+    """What went wrong with the instrument, or that nothing answered."""
+    foreign: str | None = None
+    """What answers instead of the service: it keeps no promise of ours."""
 
     @property
     def traffic(self) -> Traffic:

@@ -53,7 +53,7 @@ class Results:
         """
         found = {word(one) for one in self.judgement.judged}
         found |= {_WORDS[one.verdict.valid] for one in self.compared}
-        if ClaimVerdict.FALSE in found:
+        if ClaimVerdict.FALSE in found or self.kept.foreign:
             return RunVerdict.FAIL
         if ClaimVerdict.UNKNOWN in found or ClaimVerdict.TRUE not in found:
             return RunVerdict.UNKNOWN
@@ -68,6 +68,7 @@ class Results:
         troubles += [(one.id, one.verdict) for one in self.compared if not one.verdict.valid]
         troubles.sort(key=lambda trouble: trouble[1].valid is None)  # what is false comes first
         why = f"; {troubles[0][0]}: {troubles[0][1].first}" if troubles else ""
+        why = f"; {self.kept.foreign}" if self.kept.foreign else why
         return f"{self.verdict}: {held} of {len(judged)} targets held under load{why}"
 
 

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -87,6 +87,24 @@ def run(order: Order, subject: Subject, say: Say) -> Kept:
             for name, one in used_then.items()
             if (spent := cost.between(used.get(name), one, len(sent)))
         },
+    )
+
+
+def not_run(order: Order, why: str, *, is_silent: bool) -> Kept:
+    """What is known of a target that did not answer, or not as ours: nothing was sent to it."""
+    profile, now = order.profile, datetime.now(UTC).isoformat(timespec="seconds")
+    shutil.rmtree(order.reports / RAW, ignore_errors=True)
+    return Kept(
+        plan={"traffic": asdict(profile.traffic), "warm_up_s": profile.warm_up_s},
+        profile=profile.name,
+        sighting=Sighting(),
+        facts={"stack": "remote", "users": "nothing was sent"},
+        machine=machine.fingerprint(),
+        started=now,
+        finished=now,
+        digest="",
+        trouble=why,
+        foreign=None if is_silent else why,
     )
 
 

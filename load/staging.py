@@ -20,7 +20,8 @@ from load.subject import Subject, SubjectError
 from verification.contract.tiers import TIERS, WINDOW_S
 from verification.harness import target_file
 from verification.harness.staging.budget import Spent
-from verification.harness.staging.session import RemoteRun, remote_run
+from verification.harness.staging.session import RemoteRun, remote_run, stop_file_of
+from verification.harness.staging.sighting import Seen, Sighting
 from verification.harness.target_file import TargetFile
 
 CHATS: Final = ("chat", "stream")
@@ -30,11 +31,20 @@ BESIDE: Final = 20
 SHARE_OF_LIMIT: Final = 0.5
 
 
+class NotOursError(SubjectError):
+    """Something else answers there, or nothing does: nothing was sent, and that is the result."""
+
+    def __init__(self, says: str, sighting: Sighting) -> None:
+        super().__init__(says)
+        self.is_silent = sighting.seen is Seen.SILENT
+
+
 @contextmanager
 def staging(file: Path, profile: Profile) -> Iterator[Subject]:
     """The target of a file, for one run.
 
-    Raises: TargetFileError, RefusedError or SubjectError, before the first request of the load.
+    Raises: TargetFileError, RefusedError, NotOursError or SubjectError, before the first request
+    of the load.
     """
     target = target_file.read(file)
     lacking = _lacking(target, profile)
@@ -42,7 +52,7 @@ def staging(file: Path, profile: Profile) -> Iterator[Subject]:
     needed = _needed(target, profile, left_out)
     with remote_run(file, kind="load", estimate=needed) as run:
         if run.sighting.foreign:
-            raise SubjectError(f"{target.base_url}: {run.sighting.says}")
+            raise NotOursError(f"{target.base_url}: {run.sighting.says}", run.sighting)
         made = _callers(run, profile, left_out)
         if not run.purse.draw(_drawn(needed)):
             raise SubjectError(f"{run.ended}: {run.told()}")
@@ -152,9 +162,15 @@ def _subject(
             "budget": target.budget.told(needed),
         },
         lacking=lacking,
-        reason_to_end=lambda: run.ended,
+        reason_to_end=lambda: _reason_to_end(run),
         settle=settle,
     )
+
+
+def _reason_to_end(run: RemoteRun) -> str:
+    """What the door would say to the next request, which the load does not pass one by one."""
+    stop_file = stop_file_of(run.file)
+    return f"the stop file {stop_file.name} is there" if stop_file.exists() else run.ended
 
 
 def _within_money(target: TargetFile, tokens: int) -> int:
