@@ -66,9 +66,7 @@ def _keep_traces(item: pytest.Item, evidence: Evidence) -> None:
     if target is None:
         return
     try:
-        keys = {user.key_name: user.key for user in target.users}
-        known = target.canaries if capabilities.CANARIES in target.capabilities else {}
-        evidence.hide({**known, **keys})
+        evidence.hide(target.secrets)
         target.keep_traces(evidence.folder)
     except Exception:  # noqa: BLE001  the service may be in any state; what is missing is said
         evidence.attach_text("evidence-missing.txt", traceback.format_exc())

@@ -73,9 +73,7 @@ class _Mask:
     """Replaces each known secret by its name."""
 
     def __init__(self, target: Target) -> None:
-        known = target.canaries if can.CANARIES in target.capabilities else {}
-        keys = {user.key_name: user.key for user in target.users}
-        self._names = {secret: name for name, secret in {**known, **keys}.items() if secret}
+        self._names = {secret: name for name, secret in target.secrets.items() if secret}
 
     def __call__(self, text: str) -> str:
         for secret, name in self._names.items():

@@ -44,6 +44,7 @@ class RemoteStacks:
             capabilities=named,
             worker_count=target.workers,
             versions={"llmhive": run.sighting.version} if run.sighting.version else {},
+            secrets={f"secrets.{name}": text for name, text in target.secrets.items()},
             provider_names=target.providers,
             webhook_secret=target.secrets.get("stripe_webhook", LACKING),
             users=run.users(worker, workers),

@@ -9,7 +9,7 @@ import pytest
 from verification.harness.staging import session
 from verification.selftest.plugin.inner_run import run
 from verification.selftest.stack import peers
-from verification.selftest.target_file.elsewhere import Elsewhere, write_file
+from verification.selftest.target_file.elsewhere import ADMIN_KEY, MADE, Elsewhere, write_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +39,27 @@ def test_a_run_verifies_what_it_can_and_leaves_nothing(tmp_path: Path, staging: 
     assert "not verified: 1 claim, for want of faults" in ran.output
     assert "the target was asked: nothing is left" in ran.output
     assert (staging.users, staging.lease) == ({}, None)
+
+
+def test_no_evidence_shows_a_secret_of_the_file(tmp_path: Path, staging: Elsewhere) -> None:
+    more = MADE + '\nmetrics_token = "env:VFY_TOKEN"'
+    spoken = """
+@claim("vfy.operator", proves=[p.PRINTED_HEALTH], needs=["users", "admin"])
+def test_the_operator_asks(target):
+    target.http.get("/api/admin/tags", params={"prefix": "t"}, key=target.operator().key)
+    target.chat(target.new_user(), "hi")
+"""
+    file = write_file(tmp_path, staging.url, more=more)
+    file.write_text(
+        file.read_text().replace('["users", "metrics"]', '["users", "metrics", "admin"]')
+    )
+
+    ran = run(tmp_path, spoken, f"--target={file}")
+
+    written = [path.read_text() for path in ran.reports.rglob("*") if path.is_file()]
+    told = "".join([*written, ran.output])
+    assert "<key of operator>" in told, ran.output
+    assert not [secret for secret in ("the-token", ADMIN_KEY, "lhk_1") if secret in told]
 
 
 def test_a_run_of_several_workers_is_one_run(tmp_path: Path, staging: Elsewhere) -> None:
