@@ -63,20 +63,24 @@ def run(
     Takes: `apart`, to run them in a process of their own, which costs seconds: for what ends
     or forks a process.
     """
-    tests = folder / "claims"
-    tests.mkdir(exist_ok=True)
-    (tests / "test_inner.py").write_text(HEAD + claims)
-    reports = folder / "reports"
-    arguments = ["-c", str(ROOT / "pyproject.toml"), f"--rootdir={ROOT}", "-q", str(tests)]
-    arguments += [f"--confcutdir={ROOT}", f"--reports={reports}", "--stack=processes", *options]
-    arguments += [part for name in OTHERS for part in ("-p", f"no:{name}")]
+    arguments = arguments_for(folder, claims, *options)
     with pytest.MonkeyPatch.context() as patch:
         for name in set(os.environ) - set(without_this_run()):
             patch.delenv(name)
         for name, value in (env or {}).items():
             patch.setenv(name, value)
         code, output = (_apart if apart else _here)(arguments)
-    return Ran(code, output, reports)
+    return Ran(code, output, folder / "reports")
+
+
+def arguments_for(folder: Path, claims: str, *options: str) -> list[str]:
+    """Write the claims into the folder, and give pytest's arguments for a verification by them."""
+    tests = folder / "claims"
+    tests.mkdir(exist_ok=True)
+    (tests / "test_inner.py").write_text(HEAD + claims)
+    arguments = ["-c", str(ROOT / "pyproject.toml"), f"--rootdir={ROOT}", "-q", str(tests)]
+    arguments += [f"--confcutdir={ROOT}", f"--reports={folder / 'reports'}", "--stack=processes"]
+    return [*arguments, *options, *(part for name in OTHERS for part in ("-p", f"no:{name}"))]
 
 
 def without_this_run() -> dict[str, str]:
@@ -94,7 +98,12 @@ def _here(arguments: list[str]) -> tuple[int, str]:
     return int(code), said.getvalue()
 
 
+def command_apart(arguments: list[str]) -> list[str]:
+    """The command that runs pytest with the suite's plugin, from the root."""
+    return [sys.executable, "-m", "pytest", "-p", "conftest", *arguments]
+
+
 def _apart(arguments: list[str]) -> tuple[int, str]:
-    command = [sys.executable, "-m", "pytest", "-p", "conftest", *arguments]
+    command = command_apart(arguments)
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr

@@ -1,66 +1,101 @@
-"""Nothing outlives a run: whoever is killed, every process that it started is gone soon after."""
+"""Nothing outlives a run: whoever is killed, all that it started is gone soon after."""
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from verification.harness.lifetime import birth
 from verification.harness.stack.programs import ROOT
 from verification.harness.waiting import came_true, eventually
+from verification.selftest.plugin.inner_run import arguments_for, command_apart, without_this_run
+from verification.selftest.stack.conftest import STAND_IN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-# A suite of one test that starts what a stack starts, writes down every pid, and waits.
-SUITE = Path(__file__).parent / "hanging_suite.py"
+# A whole stack, a fault that bites, and a claim that never ends.
+HANGS = """
+import os, pathlib, signal
+
+@claim("kill.hangs", proves=[p.PRINTED_HEALTH], workers=2, faults=["redis"])
+@pytest.mark.timeout(0)
+def test_a_fault_lasts(target):
+    with target.faults.hang("redis"):
+        note = pathlib.Path({note!r})
+        note.with_suffix(".part").write_text(str(os.getpid()))
+        note.with_suffix(".part").rename(note)
+        signal.pause()
+"""
+STARTED_WITHIN_S = 60.0
 # The keeper looks every 0.2 s; the rest is a busy machine of two cores.
-GONE_WITHIN_S = 10.0
+GONE_WITHIN_S = 20.0
+# Redis, Toxiproxy, the simulators, the service with two workers, the keeper that holds them.
+STACK_HAS_AT_LEAST = 7
+
+
+def below(root: int) -> dict[int, str | None]:
+    """Every process that `root` started, and those started by them, with their births."""
+    shown = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True)
+    children: dict[int, list[int]] = {}
+    for line in shown.stdout.splitlines():
+        pid, parent = map(int, line.split())
+        children.setdefault(parent, []).append(pid)
+    found, unseen = [], children.get(root, [])
+    while unseen:
+        found.append(unseen.pop())
+        unseen += children.get(found[-1], [])
+    return {pid: birth(pid) for pid in found}
+
+
+def survivors(processes: dict[int, str | None]) -> list[int]:
+    """Those that still live, told from later ones of the same id."""
+    return [pid for pid, born in processes.items() if born is not None and birth(pid) == born]
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, Any]]]:
-    """A run of that suite under xdist, once it hangs, and what it wrote down."""
-    shutil.copy(SUITE, tmp_path / "test_hangs.py")
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+def run(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A run under xdist in the middle of that claim, and the pid of its worker."""
+    note = tmp_path / "worker"
+    arguments = arguments_for(tmp_path, HANGS.format(note=str(note)), "-n1")
+    (tmp_path / "temporary").mkdir()
+    mine = {"LLMHIVE_SERVICE_PYTHON": sys.executable, "LLMHIVE_OVERLAY": str(STAND_IN)}
     controller = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-n", "1", "-p", "no:cacheprovider", str(tmp_path)],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": ""},
+        command_apart(arguments),
+        cwd=ROOT,
+        env={**without_this_run(), **mine, "TMPDIR": str(tmp_path / "temporary")},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    facts = tmp_path / "facts.json"
-    eventually(facts.exists, until=bool, within_s=20, claim="the inner run has started its stack")
-    yield controller, json.loads(facts.read_text())
+    eventually(note.exists, until=bool, within_s=STARTED_WITHIN_S, claim="the run is under way")
+    yield controller, int(note.read_text())
     if controller.poll() is None:
         os.killpg(controller.pid, signal.SIGKILL)
-    controller.wait(10)
+    controller.wait(GONE_WITHIN_S)
 
 
-def survivors(facts: dict[str, Any]) -> list[str]:
-    """The recorded processes that still live, told from later ones of the same id."""
-    return [pid for pid, born in facts["born"].items() if birth(int(pid)) == born]
-
-
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("victim", ["worker", "controller"])
-def test_a_killed_run_leaves_no_process_and_no_folder(
-    victim: str, run: tuple[subprocess.Popen[bytes], dict[str, Any]], tmp_path: Path
+def test_a_killed_run_leaves_no_process_no_toxic_and_no_folder(
+    victim: str, run: tuple[subprocess.Popen[bytes], int], tmp_path: Path
 ) -> None:
-    controller, facts = run
-    assert len(survivors(facts)) == len(facts["born"])
+    controller, worker = run
+    killed = worker if victim == "worker" else controller.pid
+    started = below(killed)
+    assert len(survivors(started)) >= STACK_HAS_AT_LEAST
 
-    os.kill(facts["worker"] if victim == "worker" else controller.pid, signal.SIGKILL)
+    os.kill(killed, signal.SIGKILL)
 
-    assert facts["controller"] == controller.pid
-    assert came_true(lambda: not survivors(facts), within_s=GONE_WITHIN_S), survivors(facts)
-    assert came_true(lambda: not (tmp_path / "doomed").exists(), within_s=GONE_WITHIN_S)
+    # Toxics go with Toxiproxy, and data with the folders of the stack.
+    assert came_true(lambda: not survivors(started), within_s=GONE_WITHIN_S), survivors(started)
+    folders = tmp_path / "temporary"
+    assert came_true(lambda: not any(folders.glob("llmhive-vfy-*")), within_s=GONE_WITHIN_S)
+    if victim == "worker":
+        assert controller.wait(GONE_WITHIN_S) == 2, "the claim is unknown, and so is the run"
