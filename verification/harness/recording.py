@@ -108,10 +108,13 @@ def hold(item: pytest.Item) -> None:
     addresses = {"service": target.base_url}
     if capabilities.FAULTS in target.capabilities:
         addresses["service through Toxiproxy"] = target.proxied_url
-    with capture.global_and_fixture_disabled():
-        lines = [f"  {name}: {url}" for name, url in addresses.items()]
-        print("\nthe stack is up:", *lines, "Enter ends it.", sep="\n")  # noqa: T201  asked for
-        try:
-            input()
-        except EOFError:
-            return
+    lines = [f"  {name}: {url}" for name, url in addresses.items()]
+    # pytest's own context gives back output only; Enter comes from the terminal.
+    capture.suspend(in_=True)
+    try:
+        print("\nthe stack is up:", *lines, "Enter ends it.", sep="\n", flush=True)  # noqa: T201
+        input()
+    except EOFError:
+        return
+    finally:
+        capture.resume()
