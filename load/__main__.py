@@ -31,7 +31,7 @@ from load.own_stack import own_stack
 from load.profile_file import ProfileError
 from load.results import Results
 from load.samples import Recording, SampleError
-from load.staging import NotOursError, staging
+from load.staging import NotOursError, planned, staging
 from load.subject import Subject, SubjectError
 from verification.contract.load import LoadTargets, load_targets
 from verification.harness.processes import ChildError
@@ -70,6 +70,8 @@ def main(arguments: list[str]) -> int:
             say(f"{name:10} {profile_file.read(name).text}")
         return 0
     try:
+        if options.plan:
+            return _plan(options)
         if options.compare:
             return _compare(options.reports)
         found = _recheck(options) if options.recheck else _run(options)
@@ -84,6 +86,15 @@ def main(arguments: list[str]) -> int:
     say(found.headline)
     say(f"report: {options.reports / report.FILE}")
     return found.verdict.exit_code
+
+
+def _plan(options: argparse.Namespace) -> int:
+    if not options.target:
+        raise SubjectError("--plan expects --target FILE beside it")
+    is_held, lines = planned(options.target, profile_file.read(options.profile))
+    for line in lines:
+        say(line)
+    return 0 if is_held else 1
 
 
 def _compare(reports: Path) -> int:
@@ -103,6 +114,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--profile", default="ci", help="a name, see --list, or a .toml file")
     parser.add_argument("--list", action="store_true", help="list the profiles and leave")
     parser.add_argument("--target", type=Path, metavar="FILE", help="a service elsewhere")
+    parser.add_argument(
+        "--plan", action="store_true", help="what --target FILE would be asked, and leave"
+    )
     parser.add_argument("--stack", choices=KINDS[:3], default=AUTO, help="of a stack of our own")
     parser.add_argument("--baseline", type=Path, metavar="FILE", help="an earlier results.json")
     parser.add_argument("--recheck", type=Path, metavar="DIR", help="judge a kept run again")

@@ -90,6 +90,9 @@ class Generator:
     """A master's workers by their client id: whether their share is over."""
     files: dict[str, Recorder] = field(default_factory=dict)
     deadline_s: float = 0.0
+    keep: Callable[[Plan], object] | None = None
+    """Told of each run that a person starts by hand, so that it can be judged later."""
+    _starts: int = 0
     _marker: Path | None = None
 
     def attach(self) -> None:
@@ -123,7 +126,18 @@ class Generator:
     # Alone, or as a worker
 
     def _start_alone(self, **_: object) -> None:
+        self._renew()
         self._begin(number=0, of=1, folder=Path(self.plan.folder), ship=None)
+
+    def _renew(self) -> None:
+        """A run that is started again, in Locust's UI, gets a folder of its own."""
+        self._starts += 1
+        if self._starts > 1:
+            base = Path(self.plan.folder).parent
+            again = base.with_name(f"{base.name.partition('.')[0]}.{self._starts}")
+            self.plan = replace(self.plan, folder=str(again / "raw"))
+        if self.keep is not None:
+            self.keep(self.plan)
 
     def _on_share(self, msg: Any, **_: object) -> None:
         self.share = dict(msg.data)
@@ -137,6 +151,7 @@ class Generator:
             log.error("this worker has another plan than its master; it stays idle")
             self._say_over()
             return
+        self._renew()
         self.plan = replace(self.plan, run_id=told["run_id"])
         folder = Path(self.plan.folder)
         is_shared = str(folder.resolve()) == told["folder"] and Path(told["marker"]).exists()
@@ -189,6 +204,7 @@ class Generator:
     def _start_master(self, **_: object) -> None:
         runner = self.environment.runner
         assert isinstance(runner, MasterRunner)
+        self._renew()
         folder = Path(self.plan.folder)
         folder.mkdir(parents=True, exist_ok=True)
         # A worker that sees this file writes beside it, and need not ship anything.

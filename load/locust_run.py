@@ -22,6 +22,9 @@ PYTHON_VARIABLE: Final = "LLMHIVE_LOAD_PYTHON"
 LOCUSTFILE: Final = ROOT / "load" / "locustfile.py"
 # To start Locust and its workers, to end them, to write the last lines, on a busy machine.
 AROUND_S: Final = 60.0
+# A person copies the plan to other hosts and starts workers there.
+WORKERS_WITHIN_S: Final = 900.0
+PLAN_FILE: Final = "plan.json"
 PASSED_ON: Final = (
     "PATH",
     "HOME",
@@ -54,8 +57,20 @@ class Processes:
                 self.bind_host,
                 "--master-bind-port",
                 str(self.bind_port),
+                "--expect-workers-max-wait",
+                f"{WORKERS_WITHIN_S:.0f}",
             ]
         return ["--processes", str(self.here)] if self.here > 1 else []
+
+    def invitation(self, private: Path) -> str | None:
+        """How to start the workers on other hosts; None when there are to be none."""
+        if not self.elsewhere:
+            return None
+        return (
+            f"waiting for {self.elsewhere} workers; copy {private / PLAN_FILE} (it holds keys) to "
+            f"each host and run there, in a checkout: {VARIABLE}=plan.json locust -f "
+            f"load/locustfile.py --worker --master-host HOST --master-port {self.bind_port}"
+        )
 
 
 def locust_python() -> str:
@@ -75,7 +90,7 @@ def start(
     """Start Locust on a plan; its own tables go to `reports`/locust."""
     own = reports / "locust"
     own.mkdir(parents=True, exist_ok=True)
-    plan_file = private / "plan.json"
+    plan_file = private / PLAN_FILE
     plan.write(plan_file)
     passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     return keeper().start(
@@ -104,14 +119,17 @@ def start(
     )
 
 
-def wait(child: Child, plan: Plan, seen: Callable[[float], str]) -> str | None:
+def wait(
+    child: Child, plan: Plan, seen: Callable[[float], str], *, more_s: float = 0.0
+) -> str | None:
     """Wait until Locust has ended; `seen` is told the seconds so far and says why to stop.
 
+    Takes: `more_s`, how much longer than usual its start may take.
     Gives: None, or why it had to be ended from outside. Interrupted, it lets what is on its
     way end, and says so.
     """
     began_s = now_s()
-    deadline_s = began_s + LEAD_S + plan.over_s + AROUND_S
+    deadline_s = began_s + LEAD_S + plan.over_s + AROUND_S + more_s
     while True:
         try:
             if child.wait(within_s=0.5) is not None:

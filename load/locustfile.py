@@ -11,6 +11,7 @@ import logging
 import os
 import secrets
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -63,10 +64,10 @@ def attach(environment: Any, **_: object) -> None:
     except (plan.PlanError, profile_file.ProfileError) as error:
         log.critical("could not run: %s", error)
         sys.exit(3)
-    if not path and not environment.parsed_options.worker:
-        keep(told)
-        log.warning(NOT_THE_VERDICT, Path(told.folder).parent)
-    Generator(environment, told).attach()
+    if own_folder := os.environ.get(plan.FOLDER_VARIABLE):
+        told = replace(told, folder=own_folder)
+    is_by_hand = not path and not environment.parsed_options.worker
+    Generator(environment, told, keep=keep if is_by_hand else None).attach()
 
 
 def by_hand(name: str) -> plan.Plan:
@@ -114,3 +115,4 @@ def keep(told: plan.Plan) -> None:
         finished=now,
         digest=told.digest,
     ).write(folder)
+    log.warning(NOT_THE_VERDICT, folder)

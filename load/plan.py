@@ -20,6 +20,8 @@ from load.schedule import Stage, Traffic
 
 VARIABLE: Final = "LLMHIVE_LOAD_PLAN"
 """Where a generator finds the path of its plan."""
+FOLDER_VARIABLE: Final = "LLMHIVE_LOAD_FOLDER"
+"""Where a generator on another host writes its samples, instead of where the plan says."""
 
 # Time between a start and the first due request: callers are made, connections opened.
 LEAD_S: Final = 2.0

@@ -18,7 +18,7 @@ from load import baseline, cost, locust_run, machine, outlook, samples
 from load.faults import FaultWatch
 from load.instrument import Sighting
 from load.kept import Kept
-from load.locust_run import Processes
+from load.locust_run import WORKERS_WITHIN_S, Processes
 from load.plan import Plan
 from load.profile_file import Profile
 from load.progress import Progress
@@ -59,6 +59,8 @@ def run(order: Order, subject: Subject, say: Say) -> Kept:
             say(line)
         for want in subject.lacking:
             say(f"  left out: {want}")
+        if invitation := order.processes.invitation(private):
+            say(invitation)
         before = subject.look()
         if not before:
             raise SubjectError(f"{subject.base_url} does not say what it is")
@@ -130,7 +132,8 @@ def _load(
                 subject.journal.read()
             return subject.reason_to_end()
 
-        trouble = locust_run.wait(child, plan, seen)
+        more_s = WORKERS_WITHIN_S if order.processes.elsewhere else 0.0
+        trouble = locust_run.wait(child, plan, seen, more_s=more_s)
         if trouble:
             trouble = f"{trouble}: {child.stderr()[-800:].strip()}"
     if subject.journal:

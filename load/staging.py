@@ -61,6 +61,24 @@ def staging(file: Path, profile: Profile) -> Iterator[Subject]:
         print(line, flush=True)  # noqa: T201  what was removed
 
 
+def planned(file: Path, profile: Profile) -> tuple[bool, list[str]]:
+    """Whether a target's budget holds a run, and what to say of it beforehand; sends nothing.
+
+    Raises: TargetFileError.
+    """
+    target = target_file.read(file)
+    lacking = _lacking(target, profile)
+    needed = _needed(target, profile, {want.partition(":")[0] for want in lacking})
+    minutes = profile.traffic.duration_s / 60
+    told = [
+        f"profile {profile.name}: {profile.text}",
+        f"in {minutes:.1f} min it would use {target.budget.told(needed)}",
+        *(f"not sent, for want of {want}" for want in lacking),
+    ]
+    reason = target.budget.exceeded_by(needed)
+    return not reason, [*told, *([f"{reason} does not hold this: it is refused"] if reason else [])]
+
+
 def _lacking(target: TargetFile, profile: Profile) -> tuple[str, ...]:
     """What cannot be sent to this target, each with what it wants."""
     has_users = bool(target.users) or "admin_key" in target.secrets
