@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from verification.harness import target_file
 from verification.harness.stack.model import StackError
+from verification.harness.stack.programs import ROOT
 from verification.harness.staging import cleanup, session
 from verification.harness.staging.estimate import estimate_of
 from verification.harness.staging.example import Example
@@ -28,16 +30,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FINE, WRONG, UNKNOWN, COULD_NOT = 0, 1, 2, 3
+KINDS: Final = ("verify", "chaos", "load")
 USAGE: Final = """\
 usage: nox -s target -- init FILE [--url URL] [--secrets FILE]
-       nox -s target -- check|plan|undo|cleanup FILE"""
+       nox -s target -- check|undo|cleanup FILE
+       nox -s target -- plan FILE [verify|chaos|load] [--profile P]"""
 
 
 def main(arguments: list[str]) -> int:
     """One word, a file, and for `init` what it may ask."""
     commands: dict[str, Callable[[Path], int]] = {
         "check": check,
-        "plan": plan,
         "undo": undo,
         "cleanup": clean_up,
     }
@@ -45,6 +48,8 @@ def main(arguments: list[str]) -> int:
     try:
         if word == "init":
             return init(rest)
+        if word == "plan" and rest:
+            return plan(Path(rest[0]).resolve(), rest[1:])
         if word not in commands or len(rest) != 1:
             return _complain(USAGE)
         return commands[word](Path(rest[0]).resolve())
@@ -93,23 +98,41 @@ def check(file: Path) -> int:
     return FINE
 
 
-def plan(file: Path) -> int:
-    """Say what a run would do, touch, use and leave; sends one GET."""
+def plan(file: Path, of: list[str]) -> int:
+    """Say what a run would do, touch, use and leave.
+
+    Takes: which run, `verify` if nothing is said; `chaos` and `load` plan for themselves, with
+    what stands behind their name.
+    """
+    kind, *options = of or ["verify"]
+    if kind not in KINDS or (options and kind == "verify"):
+        return _complain(USAGE)
     target = target_file.read(file)
     sighting = look(target)
     _say(f"{target.base_url}: {sighting.says}")
-    found = survey(all_claims(), target.capabilities, target.workers)
-    needed = estimate_of(found.askable, target.budget)
     _say(f"hosts that may be touched: {', '.join(sorted(target.hosts))}")
     _say(f"one run at a time by {_lease_of(target, file)}")
     _say(f"stops when {session.stop_file_of(file).name} stands beside the file")
     _say(_users_of(target))
+    planned = _plan_verify(target) if kind == "verify" else _plan_of(kind, file, options)
+    return sighting.exit_code or planned
+
+
+def _plan_verify(target: TargetFile) -> int:
+    found = survey(all_claims(), target.capabilities, target.workers)
+    needed = estimate_of(found.askable, target.budget)
     _say_survey(found)
     _say(f"verify would use about: {target.budget.told(needed)}")
     if reason := target.budget.exceeded_by(needed):
         _say(f"{reason} would be spent before the end; the rest would be unknown")
-        return WRONG if sighting.exit_code == FINE else sighting.exit_code
-    return sighting.exit_code
+        return WRONG
+    return FINE
+
+
+def _plan_of(kind: str, file: Path, options: list[str]) -> int:
+    """What `chaos` or `load` says of itself: they build on this package, never the other way."""
+    command = [sys.executable, "-m", kind, "--plan", "--target", str(file), *options]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
 def undo(file: Path) -> int:
@@ -171,7 +194,7 @@ def _say_survey(found: Survey) -> None:
 
 
 def _say(text: str) -> None:
-    print(text)  # noqa: T201  the command's answer
+    print(text, flush=True)  # noqa: T201  the command's answer
 
 
 def _complain(text: str, sighting: Sighting | None = None) -> int:

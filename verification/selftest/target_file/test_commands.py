@@ -47,7 +47,18 @@ def test_the_example_is_written_once_and_names_only_known_things(tmp_path: Path)
     assert all("cannot be read" in problem for problem in refusal.value.problems)
 
 
-@pytest.mark.parametrize("words", [[], ["check"], ["explode", "x"], ["check", "/nowhere/x.toml"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["check"],
+        ["explode", "x"],
+        ["check", "/nowhere/x.toml"],
+        ["plan", "x", "dance"],
+        ["plan", "x", "verify", "--profile"],
+        ["init", "--url"],
+    ],
+)
 def test_what_cannot_be_run_ends_with_3(words: list[str]) -> None:
     assert command.main(words) == 3
 
@@ -111,6 +122,27 @@ def test_a_plan_beyond_the_budget_says_so(
     code, said = run("plan", write_file(tmp_path, staging.url, requests=1), capsys)
 
     assert (code, "limits.requests (1) would be spent before the end" in said) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("requests", "code", "said"),
+    [(100_000, 0, "of 100000 requests"), (10, 1, "limits.requests (10) does not hold this")],
+)
+def test_a_load_is_planned_by_its_profile(
+    tmp_path: Path,
+    staging: Elsewhere,
+    capfd: pytest.CaptureFixture[str],
+    *,
+    requests: int,
+    code: int,
+    said: str,
+) -> None:
+    file = write_file(tmp_path, staging.url, requests=requests, tokens=10**9)
+
+    ended = command.main(["plan", str(file), "load", "--profile", "ci"])
+
+    told = capfd.readouterr().out
+    assert (ended, said in told, staging.asked) == (code, True, ["GET /api/health"])
 
 
 def test_a_cleanup_removes_runs_and_nothing_else_and_proves_it(
