@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from chaos.experiment import Limits
+    from verification.harness.stripe_events import StripeEvent
     from verification.harness.target import Target
     from verification.harness.undo import UndoLog
     from verification.harness.users import User
@@ -38,7 +39,10 @@ class Apparatus:
     phase: Phase = Phase.BEFORE
     phase_began_s: float = 0.0
     _mark: int = 0
+    pending: dict[str, StripeEvent] = field(default_factory=dict)
+    """Stripe's events that were delivered and not acknowledged yet, by their id."""
     _users: dict[str, list[User]] = field(default_factory=dict)
+    _customers: dict[str, User] = field(default_factory=dict)
 
     def chance(self, who: str) -> random.Random:
         """Choices of one caller: the same for the same seed, experiment and name."""
@@ -66,6 +70,17 @@ class Apparatus:
         known = self._users.setdefault(tier, [])
         known += [self.target.new_user(tier) for _ in range(count - len(known))]
         return known[:count]
+
+    def customer(self, name: str) -> User:
+        """The customer of that name, made on first use."""
+        if name not in self._customers:
+            self._customers[name] = self.target.new_customer()
+        return self._customers[name]
+
+    @property
+    def customers(self) -> list[User]:
+        """Every customer of this experiment."""
+        return list(self._customers.values())
 
     def note(
         self,

@@ -114,7 +114,7 @@ class Limits:
     """How far an experiment may go, whatever happens."""
 
     operations: int = 2000
-    seconds: float = 60.0
+    seconds: float = 40.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,23 +69,22 @@ def provider_calls(name: str) -> Read:
 def breaker_attempts(name: str, timeout_s: float) -> Read:
     """A provider's journal as the attempts that its breaker counts.
 
-    A call that the service hung up no sooner than its time-out, while its caller still waited,
-    has timed out for certain; without that knowledge it may have counted as anything.
+    A call that the service hung up no sooner than its time-out, though its caller stayed for the
+    answer, has timed out for certain; without that knowledge it may have counted as anything.
     """
 
     def take(apparatus: Apparatus) -> None:
-        waited = {
-            one.value.get("message"): one.finished_s
+        answered = {
+            one.value.get("message")
             for one in apparatus.history.of("chat")
             if one.value.get("error") is None
         }
 
         def has_timed_out(call: Call) -> bool:
-            hung_up_s = call.hung_up_s
             return (
-                hung_up_s is not None
-                and hung_up_s - call.arrived_s >= timeout_s - UNDER_WAY_S
-                and waited.get(message_of(call.body), 0.0) >= hung_up_s
+                call.hung_up_s is not None
+                and call.hung_up_s - call.arrived_s >= timeout_s - UNDER_WAY_S
+                and message_of(call.body) in answered
             )
 
         calls = own_calls(apparatus, name)

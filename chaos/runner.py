@@ -62,8 +62,11 @@ def perform(experiment: Experiment, apparatus: Apparatus) -> None:
     try:
         if not await_steady(apparatus, Phase.BEFORE, BEFORE_WITHIN_S):
             return
-        with watch(apparatus):
-            _under_load(experiment, apparatus)
+        try:
+            with watch(apparatus):
+                _under_load(experiment, apparatus)
+        except MomentNeverCameError as error:
+            _note_trouble(apparatus, error)  # what was seen may accuse somebody all the same
         for read in experiment.reads:
             read.take(apparatus)
     except FaultDidNotBiteError:

@@ -30,5 +30,5 @@ EXPERIMENT = Experiment(
         AnswersAsPromised(broken=frozenset({DOWN}), settle_s=10.0, wants=DOWN),
         StreamsEndOnce(),
     ),
-    mutants=("pf-all-down-500",),
+    mutants=("pf-down-is-500",),
 )

@@ -30,5 +30,5 @@ EXPERIMENT = Experiment(
         AnswersAsPromised(well=frozenset({WHOLE, "rate_limited"})),
         AdmitsAtMost(FREE.requests, WINDOW_S, workers=2),
     ),
-    mutants=("rl-emptied-unlimited",),
+    mutants=("rl-emptied-lets-all-in",),
 )

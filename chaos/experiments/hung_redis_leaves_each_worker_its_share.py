@@ -33,5 +33,5 @@ EXPERIMENT = Experiment(
         AnswersAsPromised(well=frozenset({WHOLE, "rate_limited"})),
         AdmitsAtMost(FREE.requests, WINDOW_S, workers=2),
     ),
-    mutants=("rl-failopen-unbounded",),
+    mutants=("rl-alone-without-limit",),
 )

@@ -27,5 +27,5 @@ EXPERIMENT = Experiment(
     heals=after(10, is_degraded=True),
     ends=asked_beyond(BOUND_S, count=20),
     checkers=(AnswersAsPromised(), SharedAgainWithin(BOUND_S)),
-    mutants=("rl-fallback-kept",),
+    mutants=("rl-alone-for-ever",),
 )

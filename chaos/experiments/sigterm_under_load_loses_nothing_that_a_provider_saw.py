@@ -9,7 +9,9 @@ from __future__ import annotations
 from chaos.experiment import Experiment, after
 from chaos.nemeses.process import terminate_service
 from chaos.reads import provider_calls
+from chaos.workloads.answers import answers_take
 from chaos.workloads.chat import Callers, chat_callers
+from chaos.workloads.together import together
 from verification.checkers.availability import AnswersAsPromised
 from verification.checkers.stopping import EndsInOrder, LosesNothingSeen
 from verification.checkers.streams import StreamsEndOnce
@@ -23,7 +25,9 @@ EXPERIMENT = Experiment(
     source="DESIGN 3.8",
     proves=(promises.DRAINS, promises.STREAM_ENDS_ONCE),
     env={"DRAIN_SECONDS": "1", "SHUTDOWN_GRACE_S": "8"},
-    workload=chat_callers(Callers(count=8, every_s=0.02, streaming=0.5)),
+    workload=together(
+        answers_take(0.6), chat_callers(Callers(count=8, every_s=0.1, streaming=0.5))
+    ),
     nemesis=terminate_service(),
     strikes=after(20),
     heals=after(1),

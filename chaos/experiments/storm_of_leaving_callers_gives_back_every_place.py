@@ -30,5 +30,5 @@ EXPERIMENT = Experiment(
         PlacesComeBack(),
         AnswersAsPromised(well=frozenset({WHOLE, LEFT})),
     ),
-    mutants=("td-nonstream-disconnect",),
+    mutants=("td-caller-left-unnoticed",),
 )

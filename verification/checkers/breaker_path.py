@@ -353,10 +353,15 @@ class KeepsToThePathOf:
 
     name: str
     workers: int
+    window_s: float
     open_s: float
 
     def __call__(self, history: History) -> Verdict:
         """The worst of the four verdicts."""
-        control_s = slowest_control_s(history)
-        numbers = BreakerNumbers(workers=self.workers, open_s=self.open_s, control_s=control_s)
+        numbers = BreakerNumbers(
+            workers=self.workers,
+            window_s=self.window_s,
+            open_s=self.open_s,
+            control_s=slowest_control_s(history),
+        )
         return KeepsToTheBreakerPath(numbers)(history)

@@ -59,6 +59,8 @@ def deliver(
             "user": event.user,
             "status": answer.status,
             "code": answer.code,
+            "error": answer.error,
+            "retry_after_s": answer.retry_after_s,
             "kind": event.type,
             "invoice": event.invoice,
             "served_by": answer.served_by,

@@ -72,9 +72,13 @@ class Faults:
 
     @contextmanager
     def lose_answers(self, link: str) -> Iterator[Reading]:
-        """Requests arrive and are acted on; their answers never come back."""
+        """Requests arrive and are acted on; their answers never come back.
+
+        A peer that closes after its answer closes here, too: without the answer.
+        """
         toxic: Toxic = ("timeout", "downstream", {"timeout": 0})
-        with self._toxics(link, [toxic], lambda met: met.met == "silent", SILENCE_S) as reading:
+        is_lost = {"silent", "closed"}
+        with self._toxics(link, [toxic], lambda met: met.met in is_lost, SILENCE_S) as reading:
             yield reading
 
     @contextmanager
