@@ -52,30 +52,24 @@ class Removal:
             yield "the target was asked: nothing is left"
 
 
-def remove(target: TargetFile, tags: Iterable[str]) -> Removal:
-    """Remove everything with one of the tags, then ask what is left of them."""
+def remove(target: TargetFile, runs: Iterable[str] = (TAG,)) -> Removal:
+    """Remove everything whose tag begins with one of these, then ask what is left of it.
+
+    Takes: the tags of runs, whose claims may have made tags of their own from them; every run's
+    if none is named.
+    """
     done = Removal()
     admin_key = target.secrets.get("admin_key")
     if admin_key is None:
         done.problems.append("no admin key: users were lent, and what they have stays theirs")
         return done
     http = Http(target.base_url, trust_env=True)
-    wanted = list(dict.fromkeys(tags))
-    for tag in wanted:
-        _remove_tag(http, admin_key, tag, done)
-    done.left = {tag: count for tag, count in _tags(http, admin_key, done) if tag in wanted}
+    for run in dict.fromkeys(runs):
+        for tag in _tags(http, admin_key, run, done):
+            _remove_tag(http, admin_key, tag, done)
+        done.left |= _tags(http, admin_key, run, done)
     http.close()
     return done
-
-
-def remove_all(target: TargetFile) -> Removal:
-    """The same for every run that ever was."""
-    asked = Removal()
-    admin_key = target.secrets.get("admin_key", "")
-    http = Http(target.base_url, trust_env=True)
-    known = [tag for tag, _ in _tags(http, admin_key, asked)] if admin_key else []
-    http.close()
-    return asked if asked.problems else remove(target, known)
 
 
 def _remove_tag(http: Http, admin_key: str, tag: str, done: Removal) -> None:
@@ -94,11 +88,11 @@ def _remove_tag(http: Http, admin_key: str, tag: str, done: Removal) -> None:
         left = int(told["left"]) if told["deleted"] else 0
 
 
-def _tags(http: Http, admin_key: str, done: Removal) -> list[tuple[str, int]]:
-    """Every tag of a run and how many users have it."""
-    answer = http.get(contract.ADMIN_TAGS.path, params={"prefix": TAG}, key=admin_key)
+def _tags(http: Http, admin_key: str, prefix: str, done: Removal) -> dict[str, int]:
+    """Tag -> how many users have it, of those that begin so."""
+    answer = http.get(contract.ADMIN_TAGS.path, params={"prefix": prefix}, key=admin_key)
     told: Any = answer.json()
     if answer.status != FINE or not isinstance(told, dict):
         done.problems.append(f"the target does not say what is left: {answer.status or answer}")
-        return []
-    return [(str(row["tag"]), int(row["users"])) for row in told["tags"]]
+        return {}
+    return {str(row["tag"]): int(row["users"]) for row in told["tags"]}

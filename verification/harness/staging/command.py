@@ -167,7 +167,7 @@ def _removed_under_lease(file: Path, target: TargetFile) -> cleanup.Removal:
     """Clean up while no run is under way: its users would go with the others."""
     lease = session.take_lease(file, target, "cleanup")
     try:
-        return cleanup.remove_all(target)
+        return cleanup.remove(target)
     finally:
         lease.release()
 

@@ -156,7 +156,7 @@ def test_an_expired_lease_is_taken_over_and_its_run_is_cleaned_up(
     tmp_path: Path, staging: Elsewhere
 ) -> None:
     staging.lease = {"holder": "ci on host-1", "run": "vfy-dead", "is_expired": True}
-    staging.users = {"left": "vfy-dead", "somebody": "theirs"}
+    staging.users = {"left": "vfy-dead", "its": "vfy-dead-gw0-tag-1", "somebody": "theirs"}
 
     with remote_run(write_file(tmp_path, staging.url), kind="verify") as run:
         assert run.ended == ""
