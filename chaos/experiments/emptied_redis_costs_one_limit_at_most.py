@@ -10,6 +10,7 @@ from chaos.experiment import Experiment, after
 from chaos.nemeses.redis import empty_redis
 from chaos.workloads.chat import Callers, chat_callers
 from verification.checkers.availability import WHOLE, AnswersAsPromised
+from verification.checkers.narrowed import Only
 from verification.checkers.rate_window import AdmitsAtMost
 from verification.contract import promises
 from verification.contract.tiers import FREE, WINDOW_S
@@ -28,7 +29,7 @@ EXPERIMENT = Experiment(
     ends=after(10, code="rate_limited"),
     checkers=(
         AnswersAsPromised(well=frozenset({WHOLE, "rate_limited"})),
-        AdmitsAtMost(FREE.requests, WINDOW_S, workers=2),
+        Only(AdmitsAtMost(FREE.requests, WINDOW_S, workers=2), tier=FREE.name),
     ),
     mutants=("rl-emptied-lets-all-in",),
 )

@@ -10,11 +10,12 @@ from chaos.experiment import Experiment, after
 from chaos.nemeses.redis import hang_redis
 from chaos.workloads.chat import Callers, chat_callers
 from verification.checkers.availability import WHOLE, AnswersAsPromised
+from verification.checkers.narrowed import Only
 from verification.checkers.rate_window import AdmitsAtMost
 from verification.contract import promises
 from verification.contract.tiers import FREE, WINDOW_S
 
-# More than a worker's share, by one user who fills the limit and one more worker's.
+# Enough to fill the shared limit and every worker's share, and to be refused by each.
 ASKED = 3 * FREE.requests
 
 EXPERIMENT = Experiment(
@@ -26,12 +27,12 @@ EXPERIMENT = Experiment(
         Callers(count=1, tier="free", every_s=0.02, streaming=0.0),
     ),
     nemesis=hang_redis(),
-    strikes=after(FREE.requests // 2, status=200, is_degraded=False),
-    heals=after(ASKED, is_degraded=True),
-    ends=after(ASKED),
+    strikes=after(FREE.requests // 2, tier=FREE.name, is_degraded=False),
+    heals=after(ASKED, tier=FREE.name, is_degraded=True),
+    ends=after(FREE.requests, tier=FREE.name),
     checkers=(
         AnswersAsPromised(well=frozenset({WHOLE, "rate_limited"})),
-        AdmitsAtMost(FREE.requests, WINDOW_S, workers=2),
+        Only(AdmitsAtMost(FREE.requests, WINDOW_S, workers=2), tier=FREE.name),
     ),
     mutants=("rl-alone-without-limit",),
 )

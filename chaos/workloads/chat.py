@@ -98,6 +98,7 @@ def record(
         f=CHAT,
         value={
             "user": user.id,
+            "tier": user.tier,
             "message": message,
             "status": result.status,
             "code": result.code,
