@@ -1,0 +1,91 @@
+"""One breaker as these claims drive it: opened by a failing provider, watched from outside."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Final
+
+from verification.contract.metrics import CIRCUIT_STATES
+from verification.harness import records
+from verification.harness.waiting import Meanwhile, eventually, meanwhile, together
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from verification.harness.chat_result import ChatResult
+    from verification.harness.simulated import Call
+    from verification.harness.target import Target
+    from verification.harness.users import User
+    from verification.history import History
+
+PROVIDER: Final = "openai"
+BREAKER: Final = "openai:gpt-4o:0"
+CLOSED: Final = "closed"
+OPEN: Final = "open"
+# BREAKER_OPEN_S of a stack as usual; its rest grows no longer than the second.
+OPEN_S: Final = 1.0
+OPEN_MAX_S: Final = 4.0
+# After healing: the longest rest, three probes one after the other, a machine that is busy.
+RECOVERS_WITHIN_S: Final = 15.0
+OPENS_WITHIN_S: Final = 15.0
+# Workers look every half second.
+SHOWN_WITHIN_S: Final = 3.0
+
+
+def state(target: Target) -> str:
+    """What one worker says of the breaker now."""
+    return str(target.component(f"breaker:{BREAKER}").get("state"))
+
+
+def states(target: Target) -> set[str]:
+    """What several answers, of all workers as they come, say of the breaker."""
+    answers = together(6, lambda: target.http.get("/api/health").json() or {})
+    found = [one.get("components", {}).get(f"breaker:{BREAKER}", {}) for one in answers]
+    return {str(one.get("state")) for one in found}
+
+
+def watched(target: Target, history: History) -> Meanwhile:
+    """Write into the history what health says of the breaker, for as long as the context lasts."""
+    return meanwhile(lambda: records.record_breaker(history, target, BREAKER), every_s=0.02)
+
+
+def shown(target: Target, word: str) -> float | None:
+    """The gauge of the breaker once it shows that state, which takes a look of the workers'."""
+    return eventually(
+        lambda: target.metrics().value("llmhive_circuit_state", service=BREAKER),
+        until=lambda value: value == CIRCUIT_STATES[word],
+        within_s=SHOWN_WITHIN_S,
+        claim=f"the metrics show that the breaker is {word}",
+    )
+
+
+def most_at_once(calls: Sequence[Call]) -> int:
+    """How many of the calls were at the provider at one moment, at most."""
+    moments = [(call.arrived_s, 1) for call in calls]
+    moments += [(end, -1) for call in calls if (end := call.hung_up_s or call.ended_s)]
+    return max(itertools.accumulate(step for _, step in sorted(moments)), default=0)
+
+
+def asked(target: Target, user: User, count: int = 4) -> list[ChatResult]:
+    """So many callers at once; the other provider answers for the one that fails."""
+    return together(count, lambda: target.chat(user, "hello"))
+
+
+def opened(target: Target, user: User) -> None:
+    """Ask the failing provider until every worker says that its breaker is open."""
+    eventually(
+        lambda: (asked(target, user), states(target))[1],
+        until=lambda seen: seen == {OPEN},
+        within_s=OPENS_WITHIN_S,
+        claim="the breaker of a failing provider opens on every worker",
+    )
+
+
+def recovered(target: Target, user: User) -> None:
+    """Ask the healthy provider until every worker says that its breaker is closed."""
+    eventually(
+        lambda: (asked(target, user), states(target))[1],
+        until=lambda seen: seen == {CLOSED},
+        within_s=RECOVERS_WITHIN_S,
+        claim="the breaker of a healthy provider closes on every worker",
+    )

@@ -1,0 +1,195 @@
+"""What counts as a provider's trouble, what does not, and how much of it is enough."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from verification.contract import promises
+from verification.contract.breakers import MIN_FAILURES
+from verification.harness import capabilities as can
+from verification.harness.claims import claim
+from verification.harness.waiting import eventually, together
+from verification.suites.breakers.circuit import (
+    CLOSED,
+    OPEN,
+    OPENS_WITHIN_S,
+    PROVIDER,
+    asked,
+    opened,
+    state,
+)
+
+if TYPE_CHECKING:
+    from verification.harness.target import Target
+
+NEEDS = [can.USERS, can.SCRIPT]
+# One attempt a request, so that attempts can be counted by requests.
+SINGLE = {"RETRY_ATTEMPTS": "1", "S4_LLM_TIMEOUT": "0.4"}
+TROUBLE: dict[str, dict[str, Any]] = {
+    "time-out": {"hang": True},
+    "reset": {"cut": "rst"},
+    "overloaded": {"status": 529},
+    "cut answer": {"cut_after_bytes": 20},
+}
+CALLERS_FAULT = (400, 401, 403, 404, 413, 422)
+# 60 % more than would open it, if they counted.
+OFTEN = 8
+
+
+@claim("breakers.counts.trouble", proves=[promises.BREAKER_COUNTS], needs=NEEDS, env=SINGLE)
+@pytest.mark.parametrize("kind", TROUBLE)
+def test_each_kind_of_trouble_opens_it_after_five_and_spares_later_callers(
+    kind: str, target: Target
+) -> None:
+    user, provider = target.new_user("pro"), target.provider(PROVIDER)
+    provider.reply(**TROUBLE[kind])
+
+    first = [target.chat(user, "hello") for _ in range(MIN_FAILURES - 1)]
+    before = state(target)
+    eventually(
+        lambda: (target.chat(user, "hello"), state(target))[1],
+        until=lambda now: now == OPEN,
+        within_s=OPENS_WITHIN_S,
+        claim=f"{kind} opens the breaker",
+    )
+    calls = provider.journal()
+
+    assert before == CLOSED
+    assert {result.body.get("provider") for result in first} == {"anthropic"}
+    assert len(calls) == MIN_FAILURES
+
+
+@claim("breakers.counts.callers-fault", proves=[promises.BREAKER_COUNTS], needs=NEEDS, env=SINGLE)
+def test_the_callers_mistakes_and_callers_who_leave_open_nothing(target: Target) -> None:
+    user, provider = target.new_user("enterprise"), target.provider(PROVIDER)
+
+    for status in CALLERS_FAULT:
+        provider.clear_rules()
+        provider.fail(status)
+        together(OFTEN, lambda: target.chat(user, "hello"))
+    provider.clear_rules()
+    provider.reply(hold="wait")
+    together(OFTEN, lambda: target.chat(user, "hello", timeout_s=0.1))
+    provider.clear_rules()
+    provider.release("wait")
+
+    assert state(target) == CLOSED
+    assert asked(target, user, 1)[0].body["provider"] == PROVIDER
+
+
+@claim("breakers.counts.threshold", proves=[promises.BREAKER_OPENS], needs=NEEDS, env=SINGLE)
+def test_fewer_than_five_failures_or_less_than_half_of_the_attempts_open_nothing(
+    target: Target,
+) -> None:
+    user, provider = target.new_user("enterprise"), target.provider(PROVIDER)
+
+    for _ in range(MIN_FAILURES + 2):
+        provider.fail(500, times=1)
+        asked(target, user, 1)
+        asked(target, user, 3)
+    diluted = state(target)
+    provider.fail(500, times=MIN_FAILURES - 1)
+    asked(target, user, MIN_FAILURES - 1)
+    calls = provider.journal()
+
+    assert (diluted, state(target)) == (CLOSED, CLOSED)
+    failed = [call for call in calls if call.status == 500]
+    assert len(failed) == MIN_FAILURES + 2 + MIN_FAILURES - 1
+
+
+@claim(
+    "breakers.cool-down.retry-after",
+    proves=[promises.BREAKER_COOLS_DOWN, promises.RETRY_AFTER_HONOURED],
+    needs=NEEDS,
+    env=SINGLE,
+)
+@pytest.mark.parametrize(
+    ("header", "rest_s"), [({"retry-after": "2"}, 2.0), ({"retry-after-ms": "1500"}, 1.5)]
+)
+def test_a_credential_that_is_limited_rests_as_long_as_was_asked(
+    header: dict[str, str], rest_s: float, target: Target
+) -> None:
+    user, provider = target.new_user("enterprise"), target.provider(PROVIDER)
+    provider.reply(times=1, status=429, headers=header)
+
+    first = target.chat(user, "hello")
+    calls = eventually(
+        lambda: (target.chat(user, "hello"), provider.journal())[1],
+        until=lambda calls: len(calls) >= 2,
+        within_s=rest_s + 6.0,
+        claim="it is asked again after its rest",
+    )
+
+    assert first.body["provider"] == "anthropic"
+    assert calls[1].arrived_s - calls[0].arrived_s >= rest_s
+    assert state(target) == CLOSED
+
+
+@claim("breakers.cool-down.quota", proves=[promises.BREAKER_COOLS_DOWN], needs=NEEDS, env=SINGLE)
+def test_an_exhausted_quota_is_asked_once_and_then_left_alone(target: Target) -> None:
+    user, provider = target.new_user("enterprise"), target.provider(PROVIDER)
+    error = {"message": "You exceeded your current quota", "code": "insufficient_quota"}
+    provider.reply(status=429, body={"error": {**error, "type": "insufficient_quota"}})
+
+    results = [target.chat(user, "hello") for _ in range(6)]
+
+    assert {result.body.get("provider") for result in results} == {"anthropic"}
+    assert len(provider.journal()) == 1
+
+
+@claim(
+    "breakers.cool-down.odd-headers",
+    proves=[promises.RETRY_AFTER_HONOURED],
+    needs=NEEDS,
+    env={"S4_MAX_WALL_CLOCK": "2", **SINGLE},
+)
+def test_an_odd_retry_after_is_no_server_error_and_outlasts_no_request(target: Target) -> None:
+    user = target.new_user("enterprise")
+    odd = ["abc", "-1", "", "1e9", "Wed, 21 Oct 2015 07:28:00 GMT", "9" * 40, "86400"]
+
+    results = []
+    for value in odd:
+        for name in target.providers:
+            target.provider(name).clear_rules()
+            target.provider(name).reply(times=2, status=429, headers={"retry-after": value})
+        results.append(target.chat(user, "hello", timeout_s=12.0))
+
+    wrong = {
+        value: str(result.answer)
+        for value, result in zip(odd, results, strict=True)
+        if result.status not in {200, 503, 504} or result.error
+    }
+    assert json.dumps(wrong) == "{}"
+
+
+@claim("breakers.all-open", proves=[promises.ALL_OPEN, promises.FALLBACK], needs=NEEDS, env=SINGLE)
+def test_with_every_provider_open_callers_are_told_at_once_and_served_when_one_is_back(
+    target: Target,
+) -> None:
+    user = target.new_user("enterprise")
+    for name in target.providers:
+        target.provider(name).fail(503)
+    opened(target, user)
+    eventually(
+        lambda: (asked(target, user, 4), target.component("provider:anthropic")["state"])[1],
+        until=lambda seen: seen == "down",
+        within_s=OPENS_WITHIN_S,
+        claim="both breakers are open",
+    )
+
+    refused = target.chat(user, "hello")
+    for name in target.providers:
+        target.provider(name).clear_rules()
+    served = eventually(
+        lambda: target.chat(user, "hello"),
+        until=lambda result: result.is_whole,
+        within_s=15.0,
+        claim="callers are served again",
+    )
+
+    assert (refused.status, refused.code) == (503, "no_provider_available")
+    assert (refused.answer.retry_after_s or 0) >= 1
+    assert served.status == 200

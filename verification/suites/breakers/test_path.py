@@ -1,0 +1,166 @@
+"""A breaker opens after enough failures, lets few probes through, closes when they succeed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from verification.checkers.breaker_path import KeepsToThePathOf
+from verification.contract import promises
+from verification.contract.breakers import PROBES
+from verification.contract.metrics import CIRCUIT_STATES
+from verification.contract.redis_keys import circuit_key
+from verification.harness import capabilities as can
+from verification.harness import records
+from verification.harness.claims import claim
+from verification.harness.waiting import eventually, meanwhile, together
+from verification.suites.breakers.circuit import (
+    BREAKER,
+    CLOSED,
+    OPEN,
+    PROVIDER,
+    RECOVERS_WITHIN_S,
+    asked,
+    most_at_once,
+    opened,
+    recovered,
+    shown,
+    state,
+    watched,
+)
+
+if TYPE_CHECKING:
+    from verification.harness.target import Target
+    from verification.history import History
+
+NEEDS = [can.USERS, can.SCRIPT, can.WORKERS]
+# Open for longer than news may take, so that late attempts can be told from early ones.
+SLOW_OPEN_S = 3.0
+SLOW = {"BREAKER_OPEN_S": f"{SLOW_OPEN_S:g}", "BREAKER_OPEN_MAX_S": "6", "BREAKER_WINDOW_S": "5"}
+
+
+@claim(
+    "breakers.path.whole",
+    proves=[
+        promises.BREAKER_OPENS,
+        promises.NO_ATTEMPT_WHILE_OPEN,
+        promises.BREAKER_PROBES,
+        promises.BREAKER_CLOSES,
+        promises.BREAKER_STATES_SHOWN,
+    ],
+    needs=[*NEEDS, can.METRICS],
+    env=SLOW,
+    workers=2,
+)
+def test_a_failing_provider_is_left_alone_by_all_workers_and_taken_back(
+    target: Target, history: History
+) -> None:
+    user, provider = target.new_user("enterprise"), target.provider(PROVIDER)
+    gauges = []
+
+    with watched(target, history):
+        provider.fail(500)
+        opened(target, user)
+        gauges.append(shown(target, OPEN))
+        provider.clear_rules()
+        recovered(target, user)
+        gauges.append(shown(target, CLOSED))
+    records.record_attempts(history, PROVIDER, provider.journal())
+
+    assert gauges == [CIRCUIT_STATES[OPEN], CIRCUIT_STATES[CLOSED]]
+    KeepsToThePathOf(BREAKER, workers=2, window_s=5.0, open_s=SLOW_OPEN_S)(history).require()
+
+
+@claim("breakers.probes.stampede", proves=[promises.BREAKER_PROBES], needs=NEEDS, workers=2)
+def test_a_hundred_callers_at_half_open_send_three_probes_at_most(target: Target) -> None:
+    user, provider = target.new_user("enterprise"), target.provider(PROVIDER)
+    provider.fail(500)
+    opened(target, user)
+    before = len(provider.journal())
+
+    provider.clear_rules()
+    provider.reply(hold="probe")
+    with meanwhile(lambda: asked(target, user, 1), every_s=0.05):
+        provider.wait_for_held(1, within_s=RECOVERS_WITHIN_S, gate="probe")
+        together(60, lambda: target.chat(user, "hello", timeout_s=10.0))
+        provider.clear_rules()
+        provider.release("probe")
+    probes = provider.journal()[before:]
+
+    assert 1 <= most_at_once(probes) <= PROBES
+    recovered(target, user)
+
+
+@claim("breakers.probes.abandoned", proves=[promises.BREAKER_PROBES], needs=NEEDS, workers=2)
+def test_probes_whose_callers_leave_are_not_lost(target: Target) -> None:
+    user, provider = target.new_user("enterprise"), target.provider(PROVIDER)
+    provider.fail(500)
+    opened(target, user)
+
+    provider.clear_rules()
+    provider.reply(hold="probe")
+    eventually(
+        lambda: (
+            together(4, lambda: target.chat(user, "hello", timeout_s=0.4)),
+            provider.journal(),
+        )[1],
+        until=lambda calls: sum(call.hung_up_s is not None for call in calls) >= PROBES,
+        within_s=RECOVERS_WITHIN_S,
+        claim="callers leave while their probes are on the way",
+    )
+    provider.clear_rules()
+    provider.release("probe")
+
+    recovered(target, user)
+    assert asked(target, user, 1)[0].body["provider"] == PROVIDER
+
+
+@claim("breakers.closes.by-three", proves=[promises.BREAKER_CLOSES], needs=NEEDS, workers=2)
+def test_one_lucky_probe_does_not_close_it_and_one_failure_opens_it(target: Target) -> None:
+    user, provider = target.new_user("enterprise"), target.provider(PROVIDER)
+    provider.fail(500)
+    opened(target, user)
+    before, seen = len(provider.journal()), set()
+
+    provider.clear_rules()
+    provider.reply(times=1, text="lucky")
+    provider.fail(500)
+    with meanwhile(lambda: seen.add(state(target)), every_s=0.02):
+        eventually(
+            lambda: (asked(target, user, 1), provider.journal())[1],
+            until=lambda calls: len(calls) >= before + 3,
+            within_s=RECOVERS_WITHIN_S,
+            claim="probes go on",
+            every_s=0.05,
+        )
+    calls = provider.journal()[before:]
+
+    assert CLOSED not in seen
+    assert [call.status for call in calls][:2] == [200, 500]
+    assert OPEN in seen
+
+
+@claim(
+    "breakers.redis-lost.works-on",
+    proves=[promises.BREAKERS_WITHOUT_REDIS, promises.BREAKER_KEYS],
+    needs=[*NEEDS, can.REDIS_READ, can.REDIS_WRITE, can.FAULTS],
+    workers=2,
+    faults=["redis"],
+)
+def test_after_redis_lost_its_memory_and_without_it_breakers_open_and_close(
+    target: Target,
+) -> None:
+    user, provider = target.new_user("enterprise"), target.provider(PROVIDER)
+    provider.fail(500)
+    opened(target, user)
+    named = {view.name: view.kind for view in target.redis.dump()}
+
+    target.redis.flush()
+    provider.clear_rules()
+    recovered(target, user)
+    provider.fail(500)
+    with target.faults.refuse("redis"):
+        opened(target, user)
+    provider.clear_rules()
+    recovered(target, user)
+
+    assert named.get(circuit_key(BREAKER)) == "hash"
