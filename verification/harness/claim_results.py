@@ -207,5 +207,9 @@ def _phase_from(text: str, seconds: float) -> Phase:
 
 def slowest(results: Iterable[ClaimResult], n: int) -> list[ClaimResult]:
     """The `n` claims that took longest, the longest first."""
-    ran = [result for result in results if result.seconds]
+    ran = [
+        result
+        for result in results
+        if result.seconds and result.verdict is not ClaimVerdict.UNVERIFIED
+    ]
     return sorted(ran, key=lambda result: -result.seconds)[:n]

@@ -7,13 +7,14 @@ DESIGN section 5, "Verdicts".
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 import pytest
 
-from verification.harness.stack.model import MissingCapabilityError
+from verification.harness.stack.model import MissingCapabilityError, StackError
 from verification.verdict import UnknownVerdict
 
 
@@ -87,10 +88,18 @@ def _is_broken_promise(error: BaseException) -> bool:
 
 
 def _named(when: str, error: BaseException, why: str) -> str:
-    if isinstance(error, UnknownVerdict):
+    if isinstance(error, MissingCapabilityError):
+        return f"the claim is written wrongly: {error}"
+    if isinstance(error, BaseExceptionGroup):
+        # Threads that fail alike say it once.
+        leaves = dict.fromkeys(_named(when, one, _said_by(one)) for one in error.exceptions)
+        return "\n".join(leaves)[:WHY_MAX]
+    if isinstance(error, UnknownVerdict | StackError):
         return str(error)[:WHY_MAX]
     if isinstance(error, pytest.fail.Exception) and TIMED_OUT in str(error.msg):
         return f"timed out: {error.msg}"
-    if isinstance(error, MissingCapabilityError):
-        return f"the claim is written wrongly: {error}"
     return f"{'the harness' if when == 'call' else f'its {when}'} broke: {why}"[:WHY_MAX]
+
+
+def _said_by(error: BaseException) -> str:
+    return "".join(traceback.format_exception_only(error)).strip()

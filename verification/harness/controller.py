@@ -229,6 +229,8 @@ class Controller:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: Any) -> Generator[None, None, None]:
         """Say, last of all, what was not verified and how to see each false claim again."""
+        if not self._others_failed and not self._uncollected:
+            self._leave_out_what_the_conclusion_says(terminalreporter)
         yield
         for line in self._refused:
             terminalreporter.write_line(f"could not run: {line}", red=True)
@@ -238,6 +240,17 @@ class Controller:
             self._say_remote(terminalreporter, self._remote)
         if self._conclusion is not None:
             self._conclusion.say(terminalreporter)
+
+    def _leave_out_what_the_conclusion_says(self, terminal: Any) -> None:
+        """Print no traceback and no list of skips: evidence has the one, our lines the other.
+
+        Whoever wants them from pytest as well says `--tb` or `-r`.
+        """
+        given = [str(word) for word in self._config.invocation_params.args]
+        if not any(word.startswith("--tb") for word in given):
+            self._config.option.tbstyle = "no"
+        if not any(word.startswith("-r") for word in given):
+            terminal.reportchars = ""
 
     def _say_remote(self, terminal: Any, run: RemoteRun) -> None:
         self._close_remote()

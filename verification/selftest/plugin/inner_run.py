@@ -63,7 +63,17 @@ def run(
     Takes: `apart`, to run them in a process of their own, which costs seconds: for what ends
     or forks a process.
     """
-    arguments = arguments_for(folder, claims, *options)
+    return _ran(folder, arguments_for(folder, claims, *options), env=env, apart=apart)
+
+
+def run_the_suites(folder: Path, *options: str) -> Ran:
+    """Run the suite's own claims."""
+    return _ran(folder, [str(ROOT / "verification" / "suites"), *_always(folder), *options])
+
+
+def _ran(
+    folder: Path, arguments: list[str], *, env: dict[str, str] | None = None, apart: bool = False
+) -> Ran:
     with pytest.MonkeyPatch.context() as patch:
         for name in set(os.environ) - set(without_this_run()):
             patch.delenv(name)
@@ -78,9 +88,13 @@ def arguments_for(folder: Path, claims: str, *options: str) -> list[str]:
     tests = folder / "claims"
     tests.mkdir(exist_ok=True)
     (tests / "test_inner.py").write_text(HEAD + claims)
-    arguments = ["-c", str(ROOT / "pyproject.toml"), f"--rootdir={ROOT}", "-q", str(tests)]
-    arguments += [f"--confcutdir={ROOT}", f"--reports={folder / 'reports'}", "--stack=processes"]
-    return [*arguments, *options, *(part for name in OTHERS for part in ("-p", f"no:{name}"))]
+    return [str(tests), *_always(folder), *options]
+
+
+def _always(folder: Path) -> list[str]:
+    where = ["-c", str(ROOT / "pyproject.toml"), f"--rootdir={ROOT}", f"--confcutdir={ROOT}"]
+    ours = ["-q", f"--reports={folder / 'reports'}", "--stack=processes"]
+    return [*where, *ours, *(part for name in OTHERS for part in ("-p", f"no:{name}"))]
 
 
 def without_this_run() -> dict[str, str]:

@@ -6,6 +6,7 @@ import json
 import shlex
 import shutil
 import subprocess
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,13 @@ def run_printed(command: str, target: Target, key: str) -> tuple[int, str]:
     return int(status or 0), body
 
 
+def parsed(body: str) -> dict[str, Any]:
+    """The JSON object that the body is; a body that is none breaks the promise."""
+    assert body.lstrip().startswith("{"), f"expected a JSON object, got {body[:200]!r}"
+    found: dict[str, Any] = json.loads(body)
+    return found
+
+
 @pytest.fixture(autouse=True)
 def curl() -> str:
     """The `curl` of this machine; without it the commands as printed cannot be run."""
@@ -39,7 +47,7 @@ def curl() -> str:
 def test_the_printed_health_command_answers_with_a_known_status(target: Target) -> None:
     status, body = run_printed(PRINTED_COMMANDS["health"], target, key="")
 
-    assert (status, json.loads(body)["status"]) == (200, "ok")
+    assert (status, parsed(body)["status"]) == (200, "ok")
 
 
 @claim("postdeploy.metrics.as-printed", proves=[promises.PRINTED_METRICS])
@@ -57,4 +65,4 @@ def test_the_printed_chat_command_answers_with_a_reply(target: Target) -> None:
     status, body = run_printed(PRINTED_COMMANDS["chat"], target, user.key)
 
     assert status == 200
-    assert "Hello, test" in json.loads(body)["reply"]
+    assert "Hello, test" in parsed(body)["reply"]
