@@ -99,12 +99,17 @@ class Unobserved:
 
 
 class LuaScript:
-    """A script and the digest by which Redis knows it."""
+    """A script and the digest by which Redis knows it.
 
-    __slots__ = ("digest", "text")
+    `is_sent_whole` is for a rare one that must do its work although its reply may be lost: the
+    reply of a Redis that does not know the digest would be lost as well.
+    """
 
-    def __init__(self, text: str) -> None:
+    __slots__ = ("digest", "is_sent_whole", "text")
+
+    def __init__(self, text: str, *, is_sent_whole: bool = False) -> None:
         self.text = text
+        self.is_sent_whole = is_sent_whole
         self.digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -165,6 +170,8 @@ class RedisLink:
         RedisReplyError (both definite).
         """
         words = ("EVALSHA", script.digest, len(keys), *keys, *args)
+        if script.is_sent_whole:
+            return await self._call(("EVAL", script.text, *words[2:]), orphaned)
         try:
             return await self._call(words, orphaned)
         except NoScriptError:

@@ -186,7 +186,8 @@ for i = 5 + 4 * entries, #ARGV do
   redis.call('PEXPIRE', KEYS[1], ms(2 * lease))
 end
 return {now, 0}
-"""
+""",
+    is_sent_whole=True,
 )
 
 

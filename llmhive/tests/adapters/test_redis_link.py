@@ -114,6 +114,18 @@ async def test_a_script_that_redis_forgot_is_sent_again_and_counts_once(
     assert sorted(counts) == list(range(2, 22))
 
 
+async def test_a_script_sent_whole_does_its_work_on_a_redis_that_does_not_know_it(
+    own_redis: RedisServer, connect: Connect, key: str
+) -> None:
+    link = await opened(connect(own_redis.url, deadline_s=PATIENCE_S))
+    fresh = LuaScript(f"return redis.call('INCRBY', KEYS[1], ARGV[1]) -- {key}", is_sent_whole=True)
+
+    await link.script(fresh, [key], [1])
+
+    stats = await link.command("INFO", "commandstats")
+    assert b"cmdstat_evalsha" not in stats
+
+
 async def test_a_refused_command_leaves_the_link_up(
     redis_server: RedisServer, connect: Connect, key: str
 ) -> None:
