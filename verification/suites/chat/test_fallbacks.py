@@ -1,0 +1,168 @@
+"""One provider in trouble: the other answers, once, with its own key; nothing is tried in vain."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from verification.contract import promises
+from verification.contract.breakers import ATTEMPTS_PER_PROVIDER
+from verification.harness import capabilities as can
+from verification.harness.claims import claim
+from verification.harness.waiting import together, together_over
+
+if TYPE_CHECKING:
+    from verification.harness.target import Target
+
+NEEDS = [can.USERS, can.SCRIPT]
+# No breaker opens, so that every request asks the first provider.
+UNBROKEN = {
+    "BREAKER_MIN_FAILURES": "1000",
+    "S4_LLM_TIMEOUT": "0.6",
+    "S4_STREAM_IDLE_TIMEOUT": "0.6",
+}
+# Waits of a second, of which nothing but chance takes anything off.
+SPREAD = {
+    **UNBROKEN,
+    "RETRY_BUDGET_START": "1000",
+    "RETRY_BASE_S": "1",
+    "RETRY_CAP_S": "1",
+    "RETRY_ATTEMPTS": "2",
+}
+BUDGET_START, BUDGET_RATIO = 10, 0.2
+STORM = 40
+TROUBLE: dict[str, dict[str, Any]] = {
+    "an error": {"status": 500},
+    "a reset": {"cut": "rst"},
+    "a close": {"cut": "fin"},
+    "silence": {"hang": True},
+    "slow headers": {"delay_s": 5.0},
+    "half an answer": {"cut_after_bytes": 30},
+    "no JSON": {"raw": "<html>gateway</html>"},
+    "an empty answer": {"raw": ""},
+    "a refused key": {"status": 401},
+}
+# What the caller said is the cause, so no other provider would take it.
+REFUSALS = (400, 413, 422)
+
+
+@claim(
+    "chat.fallback.each-kind",
+    proves=[promises.FALLBACK, promises.PROVIDER_KEYS, promises.NEVER_HALF_AN_ANSWER],
+    needs=[*NEEDS, can.METRICS],
+    env=UNBROKEN,
+)
+def test_for_each_kind_of_trouble_the_other_provider_answers_with_its_own_key(
+    target: Target,
+) -> None:
+    user, (first, second) = target.new_user("enterprise"), target.providers
+    before = target.metrics()
+
+    answered = {}
+    for kind, reply in TROUBLE.items():
+        target.provider(first).clear_rules()
+        target.provider(first).reply(**reply)
+        results = together_over((False, True), lambda on: target.chat(user, "hello", stream=on))
+        answered[kind] = [(one.is_whole, one.body.get("provider")) for one in results]
+    after = target.metrics()
+
+    fallbacks = [m.sum("llmhive_fallbacks_total", provider=second) for m in (before, after)]
+    tokens = [m.sum("llmhive_tokens_total") for m in (before, after)]
+    assert answered == {kind: [(True, second)] * 2 for kind in TROUBLE}
+    assert {call.key for call in target.provider(second).journal()} == {target.provider(second).key}
+    assert fallbacks[1] - fallbacks[0] == 2 * len(TROUBLE)
+    assert tokens[1] > tokens[0]
+
+
+@claim(
+    "chat.fallback.cut-off",
+    proves=[promises.FALLBACK],
+    needs=[*NEEDS, can.FAULTS],
+    env=UNBROKEN,
+    faults=["openai"],
+)
+def test_a_provider_that_cannot_be_reached_is_passed_over(target: Target) -> None:
+    user, (first, second) = target.new_user("enterprise"), target.providers
+
+    with target.faults.refuse(first):
+        refused = target.chat(user, "hello")
+    with target.faults.hang(first):
+        hung = target.chat(user, "hello", stream=True)
+    with target.faults.reset(first):
+        reset = target.chat(user, "hello")
+
+    assert [one.body.get("provider") for one in (refused, hung, reset)] == [second] * 3
+    assert [one.is_whole for one in (refused, hung, reset)] == [True] * 3
+
+
+@claim(
+    "chat.retries.bounded",
+    proves=[promises.ATTEMPTS_BOUNDED, promises.ONLY_WHAT_MAY_BE_RETRIED],
+    needs=NEEDS,
+    env=UNBROKEN,
+)
+def test_each_provider_is_asked_three_times_at_most_and_a_time_out_not_again(
+    target: Target,
+) -> None:
+    user, (first, second) = target.new_user("enterprise"), target.providers
+    target.provider(first).reply(hang=True)
+    target.provider(second).fail(500)
+
+    result = target.chat(user, "hello")
+
+    counts = [len(target.provider(name).journal()) for name in (first, second)]
+    assert (result.status, result.code) == (503, "no_provider_available")
+    assert (result.answer.retry_after_s or 0) >= 1
+    assert counts == [1, ATTEMPTS_PER_PROVIDER]
+
+
+@claim(
+    "chat.retries.refusals-once",
+    proves=[promises.ONLY_WHAT_MAY_BE_RETRIED],
+    needs=NEEDS,
+    env=UNBROKEN,
+)
+def test_what_a_provider_calls_malformed_is_asked_once_and_of_nobody_else(target: Target) -> None:
+    user, (first, second) = target.new_user("enterprise"), target.providers
+
+    statuses = []
+    for status in REFUSALS:
+        target.provider(first).clear_rules()
+        target.provider(first).fail(status)
+        statuses += [target.chat(user, "hello").status, target.chat(user, "hi", stream=True).status]
+
+    assert statuses == [422] * 2 * len(REFUSALS)
+    assert len(target.provider(first).journal()) == 2 * len(REFUSALS)
+    assert target.provider(second).journal() == []
+
+
+@claim("chat.retries.budget", proves=[promises.RETRY_BUDGET], needs=NEEDS, env=UNBROKEN)
+def test_a_storm_of_failures_cannot_multiply_itself(target: Target) -> None:
+    user, first = target.new_user("enterprise"), target.providers[0]
+    target.provider(first).fail(500)
+
+    together(STORM, lambda: target.chat(user, "hello"))
+
+    calls = len(target.provider(first).journal())
+    assert STORM < calls <= STORM + BUDGET_START + math.ceil(BUDGET_RATIO * STORM)
+
+
+@claim("chat.retries.jitter", proves=[promises.ATTEMPTS_BOUNDED], needs=NEEDS, env=SPREAD)
+def test_second_attempts_of_many_requests_do_not_come_in_one_wave(target: Target) -> None:
+    user, first = target.new_user("enterprise"), target.providers[0]
+    target.provider(first).fail(500)
+    texts = [target.name("wave") for _ in range(STORM)]
+
+    together_over(texts, lambda text: target.chat(user, text))
+    calls = target.provider(first).journal()
+
+    by_text = {text: [call for call in calls if text in call.text] for text in texts}
+    waits_s = sorted(
+        second.arrived_s - (first.ended_s or first.arrived_s)
+        for first, second in (pair for pair in by_text.values() if len(pair) == 2)
+    )
+    quarter = len(waits_s) // 4
+    assert len(waits_s) == STORM
+    # Full jitter over a second spreads the middle half over about half a second.
+    assert waits_s[-quarter - 1] - waits_s[quarter] >= 0.2
+    assert waits_s[quarter] < 0.8

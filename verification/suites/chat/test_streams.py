@@ -1,0 +1,127 @@
+"""A stream is what the provider said, and then exactly one end, whatever happens on the way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from verification.contract import promises
+from verification.contract.http import CHAT_FIELDS, USAGE_FIELDS
+from verification.harness.claims import claim
+from verification.harness.waiting import eventually
+from verification.suites.chat.test_fallbacks import NEEDS, UNBROKEN
+
+if TYPE_CHECKING:
+    from verification.harness.chat_result import ChatResult
+    from verification.harness.target import Target
+
+TEXT = "日本語 👩‍👩‍👧 e\u0301 Ünïcode\r\n\n: comment? data: x\nevent: y\t\u2028 end"
+PIECES = [TEXT[at : at + 3] for at in range(0, len(TEXT), 3)]
+BEGINNING = ["one ", "two ", "three "]
+BROKEN: dict[str, dict[str, Any]] = {
+    "closed in the middle": {"cut_after_chunks": 3, "cut": "fin"},
+    "reset in the middle": {"cut_after_chunks": 3, "cut": "rst"},
+    "without its end": {"omit_terminal": True},
+    "an error inside": {"error_event": True},
+    "silent in the middle": {"hold": "never", "hold_after_chunks": 3},
+}
+
+
+def ends_of(result: ChatResult) -> list[str]:
+    """The events of a stream that are no tokens."""
+    return [event.event for event in result.events if event.event != "token"]
+
+
+@claim("chat.stream.any-split", proves=[promises.STREAM_ENDS_ONCE], needs=NEEDS, env=UNBROKEN)
+def test_the_text_is_the_same_however_the_providers_bytes_are_cut(target: Target) -> None:
+    user, results = target.new_user("enterprise"), []
+    for model in ("gpt-4o", "claude-sonnet-4-5"):
+        for size in (1, 2, 7):
+            for name in target.providers:
+                target.provider(name).clear_rules()
+                target.provider(name).reply(chunks=PIECES, split_bytes=size)
+            results.append(target.chat(user, "hello", stream=True, model=model))
+
+    assert [result.reply for result in results] == [TEXT] * 6
+    assert [ends_of(result) for result in results] == [["done"]] * 6
+    assert [result.body["model"] for result in results] == ["gpt-4o"] * 3 + [
+        "claude-sonnet-4-5"
+    ] * 3
+
+
+@claim(
+    "chat.stream.broken",
+    proves=[promises.NEVER_HALF_AN_ANSWER, promises.STREAM_ENDS_ONCE, promises.STREAM_IDLE],
+    needs=NEEDS,
+    env=UNBROKEN,
+)
+def test_a_stream_that_breaks_ends_in_one_error_and_is_never_spliced(target: Target) -> None:
+    user, (first, second) = target.new_user("enterprise"), target.providers
+
+    results = {}
+    for kind, reply in BROKEN.items():
+        target.provider(first).clear_rules()
+        target.provider(first).reply(chunks=BEGINNING, chunk_delay_s=0.02, **reply)
+        results[kind] = target.chat(user, "hello", stream=True)
+
+    assert {kind: ends_of(result) for kind, result in results.items()} == {
+        kind: ["error"] for kind in BROKEN
+    }
+    wrong = [kind for kind, one in results.items() if not "".join(BEGINNING).startswith(one.reply)]
+    assert wrong == []
+    assert target.provider(second).journal() == []
+
+
+@claim(
+    "chat.stream.long",
+    proves=[promises.LLM_TIMEOUT, promises.STREAM_IDLE],
+    needs=NEEDS,
+    env=UNBROKEN,
+)
+def test_a_healthy_stream_outlasts_the_time_out_of_a_call(target: Target) -> None:
+    user = target.new_user("enterprise")
+    pieces = [f"piece {number} " for number in range(15)]
+    target.provider(target.providers[0]).reply(chunks=pieces, chunk_delay_s=0.1)
+
+    result = target.chat(user, "hello", stream=True)
+
+    assert (result.reply, ends_of(result)) == ("".join(pieces), ["done"])
+    assert result.answer.seconds > 2 * float(UNBROKEN["S4_LLM_TIMEOUT"])
+
+
+@claim("chat.answer.true", proves=[promises.CHAT_ANSWER], needs=NEEDS, env=UNBROKEN)
+def test_an_answer_says_what_its_provider_said(target: Target) -> None:
+    user, provider = target.new_user("enterprise"), target.provider(target.providers[0])
+    usage = {"prompt_tokens": 11, "completion_tokens": 31}
+    provider.reply(text="cut short", usage=usage, finish_reason="length")
+
+    plain, streamed = (target.chat(user, "hello", stream=on) for on in (False, True))
+    calls = provider.journal()
+
+    assert set(plain.body) >= CHAT_FIELDS
+    assert set(plain.body["usage"]) == USAGE_FIELDS
+    assert plain.body["usage"] == streamed.body["usage"] == {**usage, "total_tokens": 42}
+    assert [one.body["finish_reason"] for one in (plain, streamed)] == ["length"] * 2
+    assert [one.reply for one in (plain, streamed)] == ["cut short"] * 2
+    assert (len(calls), plain.body["request_id"]) == (2, plain.request_id)
+
+
+@claim("chat.stream.as-it-comes", proves=[promises.CHAT_ANSWER], needs=NEEDS, env=UNBROKEN)
+def test_the_first_token_does_not_wait_for_the_last(target: Target) -> None:
+    user, provider = target.new_user("enterprise"), target.provider(target.providers[0])
+    provider.reply(chunks=["first ", "second"], hold="rest", hold_after_chunks=1)
+    seen: list[bytes] = []
+
+    def released(body: bytes) -> bool:
+        if b"first" in body and not seen:
+            seen.append(body)
+            eventually(
+                lambda: provider.release("rest"),
+                until=lambda count: count >= 1,
+                within_s=5.0,
+                claim="the provider still holds the rest",
+            )
+        return False
+
+    result = target.chat(user, "hello", stream=True, leave_when=released)
+
+    assert (result.reply, len(seen)) == ("first second", 1)
