@@ -201,7 +201,7 @@ def _judged(
         locust=results.locust_p99(options.reports / "locust"),
     )
     if earlier is not None:
-        baseline.require_schedule(earlier, found.digest)
+        baseline.require_alike(earlier, found.digest, found.facts.get("stack", ""))
         compared = results.compare(judged.judgement, run, earlier, targets)
         judged = replace(judged, compared=compared, against=str(options.baseline))
     results.write(judged, options.reports)

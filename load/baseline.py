@@ -61,15 +61,17 @@ def read(file: Path, *, machine_id: str) -> dict[str, Any]:
     return facts
 
 
-def require_schedule(facts: Mapping[str, Any], digest: str) -> None:
-    """Refuse an earlier run that sent something else.
+def require_alike(facts: Mapping[str, Any], digest: str, stack: str) -> None:
+    """Refuse an earlier run that sent something else, or to another kind of stack.
 
     Raises: BaselineError.
     """
-    if facts["digest"] != digest:
-        raise BaselineError(
-            f"--baseline: expected a run of the schedule {digest}, got one of {facts['digest']}"
-        )
+    for name, expected, got in (
+        ("schedule", digest, facts["digest"]),
+        ("stack", stack, facts["target"].get("stack")),
+    ):
+        if got != expected:
+            raise BaselineError(f"--baseline: expected a run of the {name} {expected}, got {got}")
 
 
 def references(facts: Mapping[str, Any]) -> dict[str, Reference]:

@@ -60,11 +60,16 @@ class FaultWatch:
         context = self.faults.slow(fault.link, fault.latency_ms)
         context.__enter__()
         self._active[number] = context
+        began_s = next(
+            float(str(entry["asked_s"]))
+            for entry in reversed(self.faults.log)
+            if entry["link"] == fault.link
+        )
         self.log.append(
             {
                 "number": number,
                 "what": f"{fault.link} {fault.latency_ms} ms slower",
-                "from_s": now_s() - (self._t0_s or 0.0),
+                "from_s": began_s - (self._t0_s or 0.0),
             }
         )
 

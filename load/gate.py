@@ -85,6 +85,8 @@ class Run:
     sighting: Sighting = field(default_factory=Sighting)
     provider_s: Mapping[int, float] | None = None
     """Request -> what its provider took; None when nobody can read the provider's journal."""
+    crowd: Sequence[tuple[float, float]] = ()
+    """When the machine that service and generator share was full of others' work."""
     trouble: str | None = None
     """What went wrong with the instrument from outside: Locust ended badly, or was killed."""
 
@@ -120,10 +122,10 @@ def _judge_one(
     run: Run, target: Target, due: Sequence[Arrival], health: Health, targets: LoadTargets
 ) -> Judged:
     if not any(run.traffic.rates.get(kind) for kind in target.kinds):
-        return _unverified(target, "requests of this kind, which the profile does not send")
-    if _lens(target, run).measure == ADDED and run.provider_s is None:
+        return _unverified(target, "requests of this kind, which were not sent")
+    if lens(target, run).measure == ADDED and run.provider_s is None:
         return _unverified(target, "the provider's journal, which cannot be read here")
-    seen = list(measures.marks(due, run.recording, _lens(target, run), target.kinds))
+    seen = list(measures.marks(due, run.recording, lens(target, run), target.kinds))
     problems = [*([run.trouble] if run.trouble else []), *health.problems]
     if isinstance(target, LatencyTarget):
         ill = instrument.control_problem(health, target.within_s, targets.instrument)
@@ -131,9 +133,10 @@ def _judge_one(
     return judge_target(target, seen, problems, halted=run.recording.stopped)
 
 
-def _lens(target: Target, run: Run) -> Lens:
+def lens(target: Target, run: Run) -> Lens:
+    """How a run's requests are seen through a target."""
     if isinstance(target, LatencyTarget):
-        return Lens(target.measure, target.within_s, run.provider_s)
+        return Lens(target.measure, target.within_s, run.provider_s, run.crowd)
     return Lens(ANSWERED, float("inf"))
 
 
@@ -152,9 +155,10 @@ def judge_target(
 ) -> Judged:
     """One target by its marks; `problems` are the instrument's, `halted` why the run is short."""
     allowed, tally = share_allowed(target), count(seen)
+    what = "late" if isinstance(target, LatencyTarget) else "failed"
     return Judged(
         target=target,
-        verdict=decide(target.text, tally, allowed, problems, halted=halted),
+        verdict=decide(target.text, tally, allowed, problems, halted=halted, what=what),
         tally=tally,
         share=binomial.interval(tally.late, tally.n) if tally.n else (0.0, 1.0),
         spread=spread(one.seconds for one in seen if one.fate is not Fate.UNSURE),
@@ -186,19 +190,20 @@ def decide(
     problems: Sequence[str] = (),
     *,
     halted: str | None = None,
+    what: str = "late",
 ) -> Verdict:
-    """True, false or unknown: at most the share `allowed` of all requests is late.
+    """True, false or unknown: at most the share `allowed` of all requests is late (or failed).
 
     A run that was halted can be false, since what it saw is enough for that; never true.
     """
-    counts = {"requests": tally.n, "late": tally.late, "unsure": tally.unsure}
+    counts = {"requests": tally.n, what: tally.late, "unsure": tally.unsure}
     if not tally.n:
         return unknown(claim, "nothing was measured", **counts)
     # A sick instrument can make requests late, but it cannot make the service say no.
     proven = tally.answered_errors if problems else tally.late
     least = binomial.lower_bound(proven, tally.n)
     if least > allowed:
-        why = f"surely {least:.2%} or more are late, at most {allowed:.2%} expected"
+        why = f"surely {least:.2%} or more are {what}, at most {allowed:.2%} expected"
         return Verdict(False, claim, counts, why)
     if problems or halted:
         short = [f"the run was stopped: {halted}"] if halted else []
@@ -209,14 +214,14 @@ def decide(
     suspected = tally.late + tally.unsure
     most = binomial.upper_bound(suspected / tally.effect, tally.n / tally.effect)
     if most <= allowed:
-        return Verdict(True, claim, counts, f"surely {most:.2%} or fewer are late")
-    return unknown(claim, _undecided(tally, least, most, allowed), **counts)
+        return Verdict(True, claim, counts, f"surely {most:.2%} or fewer are {what}")
+    return unknown(claim, _undecided(tally, least, most, allowed, what), **counts)
 
 
-def _undecided(tally: Tally, least: float, most: float, allowed: float) -> str:
+def _undecided(tally: Tally, least: float, most: float, allowed: float, what: str) -> str:
     heaps = f" (they come in heaps of {tally.effect:.0f})" if tally.effect > 1.5 else ""  # noqa: PLR2004  worth a word
     return (
-        f"between {least:.2%} and {most:.2%} are late{heaps}, at most {allowed:.2%} expected: "
+        f"between {least:.2%} and {most:.2%} are {what}{heaps}, at most {allowed:.2%} expected: "
         "a longer run decides"
     )
 

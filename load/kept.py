@@ -37,6 +37,8 @@ class Kept:
     journal_dropped: int = 0
     faults: tuple[dict[str, Any], ...] = ()
     lacking: tuple[str, ...] = ()
+    crowd: tuple[tuple[float, float], ...] = ()
+    """When the machine was full of others' work, in seconds after the start of the schedule."""
     cost: dict[str, dict[str, float]] = field(default_factory=dict)
     """Process -> what each request cost it, and its memory at the end."""
     trouble: str | None = None
@@ -58,6 +60,7 @@ class Kept:
             recording=recording,
             sighting=self.sighting,
             provider_s=self.provider_s,
+            crowd=self.crowd,
             trouble=self.trouble,
         )
 
@@ -78,6 +81,7 @@ def read(reports: Path, raw: str) -> tuple[Kept, Recording]:
         facts["provider_s"] = provider_s and {int(one): took for one, took in provider_s.items()}
         facts["sighting"] = Sighting(**facts["sighting"])
         facts["faults"], facts["lacking"] = tuple(facts["faults"]), tuple(facts["lacking"])
+        facts["crowd"] = tuple((a, b) for a, b in facts["crowd"])
         kept = Kept(**facts)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise KeptError(f"{path}: expected what a load run kept: {error}") from error

@@ -1,8 +1,8 @@
 """A request seen through a target: held, late, or nobody can say.
 
 A request is timed from the moment at which it was due. It is late for certain only if it took too
-long from the moment at which it was really sent, too; what lies between is the generator's lag,
-and nobody's fault: unsure, which counts against a pass and never towards a fail. Failed and
+long from the moment at which it was really sent, too, on a machine that was not full of others'
+work. The rest is unsure: it counts against a pass and never towards a fail. Failed and
 dropped requests are late whatever the clock says, so failing fast improves nothing. Pure.
 """
 
@@ -48,6 +48,12 @@ class Lens:
     within_s: float
     provider_s: Mapping[int, float] | None = None
     """Request -> what its provider took; needed for the service's own time only."""
+    crowd: Sequence[tuple[float, float]] = ()
+    """When the machine that service and generator share was full of others' work."""
+
+    def is_crowded(self, from_s: float, until_s: float) -> bool:
+        """Whether a moment of the span was crowded."""
+        return any(begins < until_s and from_s < ends for begins, ends in self.crowd)
 
 
 REFUSED = "refused"
@@ -84,8 +90,8 @@ def _timed(sample: Sample, lens: Lens) -> Mark:
         from_due_s = from_sent_s = from_sent_s - took_s
     if from_due_s <= lens.within_s:
         return Mark(sample.intended_s, Fate.HELD, from_due_s)
-    fate = Fate.LATE if from_sent_s > lens.within_s else Fate.UNSURE
-    return Mark(sample.intended_s, fate, from_due_s)
+    is_theirs = from_sent_s > lens.within_s and not lens.is_crowded(sample.sent_s, done_s)
+    return Mark(sample.intended_s, Fate.LATE if is_theirs else Fate.UNSURE, from_due_s)
 
 
 def wanted(due: Iterable[Arrival], recording: Recording) -> list[Arrival]:

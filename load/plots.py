@@ -22,6 +22,7 @@ PER_BIN: Final = 5
 CURVE_POINTS: Final = 400
 TICKS_TIME: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600)
 TICKS_MAX: Final = 7
+LABEL_ROWS: Final = 3
 # Room below the quickest and above the slowest, on the logarithmic axis.
 MARGIN: Final = 1.5
 
@@ -172,7 +173,9 @@ def latency_over_time(
     low, high = bounds([*(one.seconds for one in points), within_s])
     plot = Plot(over_s, low, high)
     for band in bands:
-        plot.rectangle(plot.x(band.from_s), plot.x(band.until_s), f"band {band.kind}", band.label)
+        if band.until_s > band.from_s:
+            x0, x1 = plot.x(band.from_s), plot.x(band.until_s)
+            plot.rectangle(x0, x1, f"band {band.kind}", band.label)
     plot.frame()
     plot.time_axis()
     for one in thinned(points, over_s):
@@ -183,8 +186,9 @@ def latency_over_time(
     _level(plot, within_s, "target", f"target {seconds_label(within_s)}")
     if p99_s is not None and math.isfinite(p99_s):
         _level(plot, p99_s, "p99", f"P99 {rounded(p99_s)}")
-    for band in bands:
-        plot.text(plot.x(band.from_s) + 3, HEIGHT - BOTTOM - 5, band.label, "note")
+    for number, band in enumerate(one for one in bands if one.label):
+        row = number % LABEL_ROWS  # neighbours' labels would run into each other
+        plot.text(plot.x(band.from_s) + 3, HEIGHT - BOTTOM - 6 - 18 * row, band.label, "note")
     return plot.svg("latency of each request against the time at which it was due")
 
 

@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import jinja2
 
-from load import measures, plots
+from load import gate, measures, plots
 from load.gate import Judged
 from load.outlook import duration
 from load.plots import Band, Point, rounded
-from load.results import Results, cost_of, errors, word
+from load.results import Results, cost_of, crowded_s, errors, word
 from load.results import is_bad as is_trouble
 from load.samples import Outcome
 from verification.contract.load import LatencyTarget
@@ -151,9 +151,8 @@ def _interval(low_s: float | None, high_s: float | None) -> str:
 
 def _plots(results: Results, target: LatencyTarget, one: Judged) -> dict[str, Any]:
     run, spread = results.run, one.spread
-    lens = measures.Lens(target.measure, target.within_s, run.provider_s)
-    every = run.every()
-    seen = list(measures.marks(every, results.recording, lens, target.kinds))
+    lens = gate.lens(target, run)
+    seen = list(measures.marks(run.every(), results.recording, lens, target.kinds))
     points = [Point(mark.at_s, mark.seconds, str(mark.fate)) for mark in seen]
     counted = [mark.seconds for mark in seen if mark.at_s >= run.warm_up_s]
     return {
@@ -173,6 +172,7 @@ def _bands(results: Results) -> list[Band]:
         Band(fault["from_s"], fault.get("until_s", over_s), "fault", fault["what"])
         for fault in results.kept.faults
     ]
+    bands += [Band(max(0.0, a), min(over_s, b), "crowd", "") for a, b in results.run.crowd]
     ends = [one.end for one in results.recording.generators.values() if one.end]
     stops = [end.stopped_s for end in ends if end.stopped]
     if stops:
@@ -191,6 +191,7 @@ def _instrument_numbers(results: Results) -> list[tuple[str, str]]:
         ("control ping, P99", rounded(health.control_p99_s)),
         ("control ping, worst", rounded(health.control_max_s)),
         ("of a core, at most", f"{cpu:.0%}" if cpu is not None else "none"),
+        ("machine crowded", f"{crowded_s(results):.0f} s"),
         ("generators", str(len(results.recording.generators))),
     ]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from load import baseline, measures
+from load import baseline, gate, measures
 from load.gate import Judged, Judgement, Run, Target, share_allowed
 from load.kept import Kept
 from load.measures import Fate, Mark
@@ -121,8 +121,7 @@ def compare(
 
 def marks_of(run: Run, target: LatencyTarget) -> list[Mark]:
     """A run's requests against one target."""
-    lens = measures.Lens(target.measure, target.within_s, run.provider_s)
-    return list(measures.marks(run.due(), run.recording, lens, target.kinds))
+    return list(measures.marks(run.due(), run.recording, gate.lens(target, run), target.kinds))
 
 
 def document(results: Results) -> dict[str, Any]:
@@ -155,6 +154,7 @@ def document(results: Results) -> dict[str, Any]:
         "stopped": results.recording.stopped,
         "faults": list(kept.faults),
         "instrument": {
+            "crowded_s": round(crowded_s(results), 1),
             "lag_p99_s": health.lag_p99_s,
             "lag_max_s": health.lag_max_s,
             "cpu_share_max": health.cpu_share_max,
@@ -178,6 +178,15 @@ def cost_of(results: Results) -> dict[str, dict[str, float]]:
     sent = sum(one.sent_s is not None for one in results.recording.samples.values())
     own = {"cpu_ms_per_request": round(1000 * cpu_s / sent, 3)} if sent else {}
     return {**results.kept.cost, "generator": own}
+
+
+def crowded_s(results: Results) -> float:
+    """For how long, after the warm-up, the machine was full of others' work."""
+    run = results.run
+    return sum(
+        max(0.0, min(until_s, run.traffic.duration_s) - max(from_s, run.warm_up_s))
+        for from_s, until_s in run.crowd
+    )
 
 
 def _outcomes(results: Results) -> dict[str, int]:

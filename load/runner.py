@@ -5,6 +5,7 @@ Says what it will do, sends, waits for the end, reads what was seen, judges it, 
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from load import baseline, cost, locust_run, machine, outlook, samples
+from load.crowd import CrowdWatch, spans
 from load.faults import FaultWatch
 from load.instrument import Sighting
 from load.kept import Kept
@@ -22,10 +24,12 @@ from load.locust_run import WORKERS_WITHIN_S, Processes
 from load.plan import Plan
 from load.profile_file import Profile
 from load.progress import Progress
+from load.samples import Recording
 from load.schedule import Traffic
 from load.subject import Subject, SubjectError
 from verification.contract.load import LoadTargets
 from verification.harness.processes import keeper
+from verification.harness.stack.choice import REMOTE
 
 RAW: Final = "raw"
 # How often the providers' journals are read during the run, so that they never run over.
@@ -54,7 +58,7 @@ def run(order: Order, subject: Subject, say: Say) -> Kept:
     with _private_folder() as private:
         plan = _plan(order, subject, private)
         if order.earlier is not None:
-            baseline.require_schedule(order.earlier, plan.digest)
+            baseline.require_alike(order.earlier, plan.digest, subject.facts.get("stack", ""))
         for line in outlook.lines(order.profile, plan, order.targets):
             say(line)
         for want in subject.lacking:
@@ -65,7 +69,8 @@ def run(order: Order, subject: Subject, say: Say) -> Kept:
         if not before:
             raise SubjectError(f"{subject.base_url} does not say what it is")
         began, used = datetime.now(UTC), subject.reading()
-        trouble, faults = _load(order, subject, plan, private)
+        crowd = CrowdWatch((os.getpid(), keeper().pid))
+        trouble, faults = _load(order, subject, plan, private, crowd)
         after, used_then = subject.look(), subject.reading()
     recording = samples.read(Path(plan.folder))
     sent = [one for one in recording.samples.values() if one.sent_s is not None]
@@ -77,6 +82,7 @@ def run(order: Order, subject: Subject, say: Say) -> Kept:
         provider_s=dict(subject.journal.took_s) if subject.journal else None,
         journal_dropped=subject.journal.dropped if subject.journal else 0,
         faults=tuple(faults),
+        crowd=_crowded(order, subject, recording, crowd),
         facts={**subject.facts, "url": subject.base_url, "kind": subject.kind},
         lacking=subject.lacking,
         machine=machine.fingerprint(),
@@ -90,6 +96,16 @@ def run(order: Order, subject: Subject, say: Say) -> Kept:
             if (spent := cost.between(used.get(name), one, len(sent)))
         },
     )
+
+
+def _crowded(
+    order: Order, subject: Subject, recording: Recording, crowd: CrowdWatch
+) -> tuple[tuple[float, float], ...]:
+    """When this machine was crowded, where the service runs on it, too."""
+    begins = [one.begin.started for one in recording.generators.values() if one.begin]
+    if subject.kind == REMOTE or not begins:
+        return ()
+    return tuple(spans(crowd.moments, min(begins), order.targets.instrument))
 
 
 def not_run(order: Order, why: str, *, is_silent: bool) -> Kept:
@@ -111,7 +127,7 @@ def not_run(order: Order, why: str, *, is_silent: bool) -> Kept:
 
 
 def _load(
-    order: Order, subject: Subject, plan: Plan, private: Path
+    order: Order, subject: Subject, plan: Plan, private: Path, crowd: CrowdWatch
 ) -> tuple[str | None, list[dict[str, Any]]]:
     """Send everything; what went wrong with the instrument, and the faults that there were."""
     total_s = plan.over_s - plan.drain_s
@@ -127,6 +143,7 @@ def _load(
         def seen(passed_s: float) -> str:
             progress.update()
             watch.look()
+            crowd.look()
             if subject.journal and passed_s - read_s[0] > JOURNAL_EVERY_S:
                 read_s[0] = passed_s
                 subject.journal.read()

@@ -95,6 +95,14 @@ def test_a_run_of_another_machine_is_refused(
         baseline.read(file, machine_id="m")
 
 
-def test_a_run_of_another_schedule_is_refused() -> None:
-    with pytest.raises(BaselineError, match="expected a run of the schedule b, got one of a"):
-        baseline.require_schedule({"digest": "a"}, "b")
+@pytest.mark.parametrize(
+    ("facts", "says"),
+    [
+        ({"digest": "a", "target": {"stack": "processes"}}, "the schedule b, got a"),
+        ({"digest": "b", "target": {"stack": "remote"}}, "the stack processes, got remote"),
+    ],
+    ids=["schedule", "stack"],
+)
+def test_a_run_of_something_else_is_refused(facts: dict[str, object], says: str) -> None:
+    with pytest.raises(BaselineError, match=says):
+        baseline.require_alike(facts, "b", "processes")

@@ -61,6 +61,8 @@ class InstrumentBounds:
     cpu_share_max: float
     clock_step_s_max: float
     control_share_max: float
+    crowd_idle_share_max: float
+    crowd_foreign_share_min: float
     beat_late_s_max: float
 
 
