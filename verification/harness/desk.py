@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from verification.contract.commands import PRINTED_COMMANDS
 from verification.contract.tiers import TIERS
+from verification.harness.command_line import CommandLine
 from verification.harness.desk_secrets import DeskSecrets
 from verification.harness.http_client import Http
 from verification.harness.processes import Child, ChildError, keeper
@@ -73,7 +74,7 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="nox -s serve --", description=__doc__)
+    parser = CommandLine(prog="nox -s serve --", description=__doc__)
     parser.add_argument(
         "--port", type=_within(0, PORT_MAX), default=PORT, help="or the next free one; 0: any"
     )

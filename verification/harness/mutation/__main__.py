@@ -7,13 +7,13 @@ or nothing could be run.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from verification.harness.command_line import COULD_NOT_RUN, CommandLine
 from verification.harness.mutation import report
 from verification.harness.mutation.judge import (
     BROKEN,
@@ -52,8 +52,10 @@ def judge_all(mutants: list[Mutant], memory: dict[str, list[str]]) -> list[Detec
 
 
 def judge_healthy(detections: list[Detection], *, partial: bool) -> Claims:
-    """The claims on the healthy service: all of them, or those that caught something."""
+    """The claims on the healthy service: all of them, or those that caught something, if any."""
     caught_by = sorted({claim for detection in detections for claim in detection.caught_by})
+    if partial and not caught_by:
+        return Claims("unknown", {}, "nothing was caught, so nothing was asked")
     with TemporaryDirectory(prefix="llmhive-healthy-") as folder:
         claims = tuple(caught_by) if partial else ()
         return run_claims(Path(folder), claims=claims, workers=AT_ONCE)
@@ -97,7 +99,7 @@ def select(folder: Path, only: list[str]) -> list[Mutant]:
 
 def main(arguments: list[str]) -> int:
     """Judge the mutants, then the healthy service; write detection.json and report.html."""
-    parser = argparse.ArgumentParser(prog="nox -s mutants --")
+    parser = CommandLine(prog="nox -s mutants --")
     parser.add_argument("--from", dest="folder", type=Path, default=MUTANTS, metavar="DIR")
     parser.add_argument("--only", action="append", default=[], metavar="ID")
     parser.add_argument("--reports", type=Path, default=ROOT / "reports" / "mutants")
@@ -106,7 +108,7 @@ def main(arguments: list[str]) -> int:
         mutants = select(options.folder, options.only)
     except MutantError as exc:
         print(f"could not run: {exc}", file=sys.stderr)  # noqa: T201  the command's answer
-        return 3
+        return COULD_NOT_RUN
     detections = judge_all(mutants, recall())
     healthy = judge_healthy(detections, partial=bool(options.only))
     if options.folder == MUTANTS:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from verification.harness.mutation.mutant import Mutant, MutantError, plant
+from verification.harness.processes import CONTROLLER
 from verification.harness.stack.service_environment import service_python
 
 ROOT = Path(__file__).parents[3]
@@ -72,10 +73,11 @@ def run_claims(
     Takes: `until_false` stops at the first false one, asking those that `first` names first.
     """
     command = [sys.executable, "-m", "pytest", "-q", "verification/suites", f"--reports={reports}"]
-    command += ["-n", str(workers), "-p", "no:cacheprovider"]
+    command += ["-n", str(workers), "-p", "no:cacheprovider", "-p", "no:hypothesispytest"]
     command += [f"--claim={claim}" for claim in claims]
     command += ["--until-false", *(f"--first={word}" for word in first)] if until_false else []
-    environment = dict(os.environ)
+    # A run of one process ends with this one, however this one ends.
+    environment = {**os.environ, CONTROLLER: str(os.getpid())}
     if overlay:
         environment["LLMHIVE_OVERLAY"] = str(overlay)
     try:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 
 import pytest
 
-from verification.harness.mutation.__main__ import exit_code, select
+from verification.harness.mutation.__main__ import exit_code, main, select
 from verification.harness.mutation.judge import Claims, Detection, likely, read_claims
 from verification.harness.mutation.mutant import MutantError, plant, read_mutant, read_mutants
+from verification.selftest.stack.conftest import STAND_IN
 
 ROOT = Path(__file__).parents[3]
 CATALOGUE = sorted((ROOT / "verification" / "mutants").rglob("*.toml"))
@@ -142,3 +145,48 @@ def test_the_worst_result_decides_the_exit_code(
     ended = exit_code(Claims(healthy, {}, ""), detections)
 
     assert ended == code
+
+
+def ended(words: list[str]) -> object:
+    """The exit code of the command."""
+    try:
+        return main(words)
+    except SystemExit as left:
+        return left.code
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--onyl=x"], "unrecognized arguments: --onyl=x"),
+        (["--only=x"], "expected ids of mutants in "),
+        (["--from=nowhere"], "nowhere"),
+    ],
+    ids=["option", "id", "folder"],
+)
+def test_what_cannot_be_run_ends_with_3(
+    words: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = ended(words)
+
+    said = capsys.readouterr().err
+    assert (code, said.startswith("could not run: "), said.count("\n")) == (3, True, 1)
+    assert says in said
+
+
+def test_a_mutant_that_no_longer_applies_ends_with_3_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LLMHIVE_SERVICE_PYTHON", sys.executable)
+    monkeypatch.setenv("PYTHONPATH", str(STAND_IN))
+    (tmp_path / "mutants").mkdir()
+    write(tmp_path / "mutants", WHOLE.replace("llmhive/limit.py", "llmhive/__main__.py"))
+
+    reports = tmp_path / "reports"
+    code = main(
+        ["--from", str(tmp_path / "mutants"), "--only=rl-off-by-one", f"--reports={reports}"]
+    )
+
+    detection = json.loads((reports / "detection.json").read_text())
+    assert (code, detection["mutants"][0]["verdict"]) == (3, "broken")
+    assert "found 0 times" in capsys.readouterr().out

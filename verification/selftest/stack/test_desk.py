@@ -96,5 +96,5 @@ def test_wrong_options_are_named(words: list[str]) -> None:
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
-    assert done.returncode != 0
+    assert done.returncode == 3
     assert words[0] in done.stderr
