@@ -33,6 +33,7 @@ from load.results import Results
 from load.samples import Recording, SampleError
 from load.staging import NotOursError, planned, staging
 from load.subject import Subject, SubjectError
+from verification.contract.load import KINDS as KINDS_SENT
 from verification.contract.load import LoadTargets, load_targets
 from verification.harness.processes import ChildError
 from verification.harness.stack.choice import AUTO, KINDS
@@ -112,6 +113,7 @@ def say(text: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(prog="nox -s load --", description=__doc__)
     parser.add_argument("--profile", default="ci", help="a name, see --list, or a .toml file")
+    parser.add_argument("--kinds", metavar="K,K", help=f"only these of {', '.join(KINDS_SENT)}")
     parser.add_argument("--list", action="store_true", help="list the profiles and leave")
     parser.add_argument("--target", type=Path, metavar="FILE", help="a service elsewhere")
     parser.add_argument(
@@ -140,6 +142,8 @@ def _count(text: str) -> int:
 
 def _run(options: argparse.Namespace) -> Results:
     profile, targets = profile_file.read(options.profile), load_targets()
+    if options.kinds:
+        profile = profile.only(options.kinds.split(","))
     earlier = _earlier(options.baseline)
     options.reports.mkdir(parents=True, exist_ok=True)
     order = runner.Order(

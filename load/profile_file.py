@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -102,6 +103,19 @@ class Profile:
     callers: Callers = field(default_factory=Callers)
     stack: OwnStack = field(default_factory=OwnStack)
     faults: tuple[PlannedFault, ...] = ()
+
+    def only(self, kinds: Sequence[str]) -> Profile:
+        """The same, sending requests of these kinds alone.
+
+        Raises: ProfileError when a kind is unknown, or nothing is left.
+        """
+        problems = [_unknown("kind", kind, KINDS) for kind in kinds if kind not in KINDS]
+        rates = {kind: rate for kind, rate in self.traffic.rates.items() if kind in kinds}
+        if not problems and not any(rates.values()):
+            problems = [f"nothing is left to send of {', '.join(kinds)}"]
+        if problems:
+            raise ProfileError("--kinds", problems)
+        return replace(self, traffic=replace(self.traffic, rates=rates))
 
 
 def names() -> list[str]:

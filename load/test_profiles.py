@@ -79,6 +79,7 @@ def test_a_profile_that_cannot_be_run_says_why(
     [
         (["--profile", "stagin"], "did you mean 'staging'?"),
         (["--profile", "/nowhere/own.toml"], "expected one of ci, soak, spike, staging"),
+        (["--kinds", "chats"], "unknown kind 'chats', did you mean 'chat'?"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
         (["--processes", "0"], "expected 1 to 1000, got '0'"),
         (["--recheck", "/nowhere"], "expected what a load run kept"),
