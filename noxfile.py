@@ -16,6 +16,7 @@ import subprocess
 import sys
 import venv
 from pathlib import Path
+from typing import NoReturn
 
 import nox
 
@@ -74,9 +75,19 @@ def environment(name: str, pins: str) -> Path:
 
 def must(command: list[str], otherwise: str) -> None:
     """Run a preparing step; when it fails the session could not run, which is no verdict."""
-    if subprocess.run(command, cwd=ROOT, check=False).returncode:
-        print(f"could not run: {otherwise}", file=sys.stderr)
-        sys.exit(3)
+    if run(command):
+        refuse(otherwise)
+
+
+def run(command: list[str]) -> int:
+    """Run a command in the root; gives its exit code."""
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
+
+
+def refuse(why: str) -> NoReturn:
+    """End because nothing can be run: one line, and 3."""
+    print(f"could not run: {why}", file=sys.stderr)
+    sys.exit(3)
 
 
 def service(wheel: Path | None = None, name: str = "service") -> Path:
@@ -113,11 +124,9 @@ def take(arguments: list[str], option: str) -> str | None:
     return None
 
 
-def take_flag(arguments: list[str], flag: str) -> bool:
-    """Remove a flag from the arguments, and say whether it was there."""
-    given = [each for each in arguments if each.partition("=")[0] == flag]
-    arguments[:] = [each for each in arguments if each not in given]
-    return bool(given)
+def is_among(arguments: list[str], *options: str) -> bool:
+    """Whether one of the options is given, with `=` or without."""
+    return any(each.partition("=")[0] in options for each in arguments)
 
 
 def session_sources() -> str:
@@ -129,8 +138,7 @@ def wheel_among(arguments: list[str]) -> Path | None:
     """The wheel that `--wheel FILE` names, taken out of the arguments."""
     wheel = take(arguments, "--wheel")
     if wheel and not Path(wheel).is_file():
-        print(f"could not run: --wheel expects a wheel file, got {wheel}", file=sys.stderr)
-        sys.exit(3)
+        refuse(f"--wheel expects a wheel file, got {wheel}")
     return Path(wheel).resolve() if wheel else None
 
 
@@ -146,7 +154,7 @@ def check(
     session: nox.Session, name: str, commands: list[list[str]], detail: Path | None = None
 ) -> None:
     """Run all commands and write `reports/sessions/<name>.json`, evidence for the report."""
-    codes = [subprocess.run(command, cwd=ROOT, check=False).returncode for command in commands]
+    codes = [run(command) for command in commands]
     (REPORTS / "sessions").mkdir(parents=True, exist_ok=True)
     facts = {
         "session": name,
@@ -204,25 +212,10 @@ def sizes(session: nox.Session) -> None:
 def audit(session: nox.Session) -> None:
     """Bandit on our sources, pip-audit on the pins; unaudited is said to be unknown."""
     python = str(environment("dev", "dev"))
-    bandit = [
-        python,
-        "-m",
-        "bandit",
-        "-q",
-        "-c",
-        "pyproject.toml",
-        "-r",
-        "llmhive",
-        "verification",
-        "chaos",
-        "load",
-        "-ll",
-    ]
-    check(
-        session,
-        "audit",
-        [bandit, [python, "-m", "verification.selftest.advisories", "requirements"]],
-    )
+    bandit = [python, "-m", "bandit", "-q", "-ll", "-c", "pyproject.toml", "-r"]
+    sources = ["llmhive", "verification", "chaos", "load"]
+    advisories = [python, "-m", "verification.selftest.advisories", "requirements"]
+    check(session, "audit", [[*bandit, *sources], advisories])
 
 
 def put_redis_on_path(suite: str) -> None:
@@ -242,46 +235,27 @@ def tests(session: nox.Session) -> None:
     shutil.rmtree(report, ignore_errors=True)
     report.mkdir(parents=True)
     coverage = [white, "-m", "coverage"]
-    pytest = ["-m", "pytest", "-q"]
-    service_tests = [
-        "-n",
-        "2",
-        "--confcutdir=llmhive/tests",
-        "llmhive/tests",
-        f"--junitxml={report}/service.xml",
-    ]
+    pytest = ["-m", "pytest", "-q", "-n", "2", *session.posargs]
+    of_service = ["--confcutdir=llmhive/tests", "llmhive/tests"]
+    of_suite = ["verification/selftest", "chaos/selftest", "load"]
     put_redis_on_path(suite)
     os.environ["LLMHIVE_NOX_PYTHON"] = sys.executable  # for tests that run nox
     environment("load", "load")  # the load gate's tests run real Locust
     commands = [
         [*coverage, "erase"],
-        [*coverage, "run", *pytest, *service_tests, *session.posargs],
+        [*coverage, "run", *pytest, *of_service, f"--junitxml={report}/service.xml"],
         [*coverage, "combine", "-q"],
         [*coverage, "json", "-q", "-o", f"{report}/coverage.json"],
         [*coverage, "report", "--format=total"],
-        [
-            suite,
-            *pytest,
-            "-n",
-            "2",
-            "verification/selftest",
-            "chaos/selftest",
-            "load",
-            f"--junitxml={report}/suite.xml",
-            *session.posargs,
-        ],
+        [suite, *pytest, *of_suite, f"--junitxml={report}/suite.xml"],
     ]
     check(session, "tests", commands)
 
 
 def measured(wheel: Path | None, arguments: list[str]) -> Path:
     """The Python of a second service's environment, which notes what the claims reach."""
-    if take_flag(arguments, "--target"):
-        print(
-            "could not run: --coverage expects a service of our own, not --target FILE",
-            file=sys.stderr,
-        )
-        sys.exit(3)
+    if is_among(arguments, "--target"):
+        refuse("--coverage expects a service of our own, not --target FILE")
     python = service(wheel, "covered")
     shutil.rmtree(MEASURED, ignore_errors=True)
     MEASURED.mkdir(parents=True)
@@ -300,9 +274,9 @@ def report_coverage(python: Path) -> None:
     if from_tests.exists() and noted.get("sources") == session_sources():
         parts, by = [*parts, str(from_tests)], "the tests and the claims"
     os.environ.pop("COVERAGE_PROCESS_START")
-    subprocess.run([*coverage, "combine", "-q", "--keep", *parts], cwd=ROOT, check=False)
+    run([*coverage, "combine", "-q", "--keep", *parts])
     told = ["json", "-q", "--fail-under=0", "-o", str(REPORTS / "verify" / "coverage.json")]
-    subprocess.run([*coverage, *told], cwd=ROOT, check=False)
+    run([*coverage, *told])
     total = [*coverage, "report", "--format=total", "--fail-under=0"]
     found = subprocess.run(total, cwd=ROOT, check=False, stdout=subprocess.PIPE, text=True)
     print(f"coverage: {found.stdout.strip()} % of llmhive.app by {by}", flush=True)
@@ -311,27 +285,19 @@ def report_coverage(python: Path) -> None:
 @nox.session
 def verify(session: nox.Session) -> None:
     """The verdict: builds, starts, judges. `-- --target F --stack S --wheel W --gate --full …`."""
-    arguments = list(session.posargs)
+    arguments = [each for each in session.posargs if each != "--coverage"]
     wheel = wheel_among(arguments)
     suite = str(environment("suite", "verify"))
-    is_measured = take_flag(arguments, "--coverage")
-    python = measured(wheel, arguments) if is_measured else service(wheel)
-    command = [
-        suite,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:hypothesispytest",  # no claim uses it, and each process would load it
-        "verification/suites",
-        f"--reports={REPORTS / 'verify'}",
-        *arguments,
-    ]
+    covered = measured(wheel, arguments) if "--coverage" in session.posargs else None
+    if not covered and not is_among(arguments, "--target"):
+        service(wheel)
+    # No claim uses hypothesis, and each process would load it.
+    pytest = [suite, "-m", "pytest", "-q", "-p", "no:hypothesispytest", "verification/suites"]
     if not any(argument.startswith(("-n", "--numprocesses")) for argument in arguments):
-        command += ["-n", "2"]
-    code = subprocess.run(command, cwd=ROOT, check=False).returncode
-    if is_measured:
-        report_coverage(python)
+        arguments += ["-n", "2"]
+    code = run([*pytest, f"--reports={REPORTS / 'verify'}", *arguments])
+    if covered:
+        report_coverage(covered)
     end(session, code)
 
 
@@ -353,8 +319,7 @@ def chaos(session: nox.Session) -> None:
     arguments = list(session.posargs)
     wheel = wheel_among(arguments)
     suite = str(environment("suite", "verify"))
-    unserved = ("--list", "--plan", "--recheck", "--target", "--help", "-h")
-    if not any(argument.startswith(unserved) for argument in arguments):
+    if not is_among(arguments, "--list", "--plan", "--recheck", "--target", "--help", "-h"):
         service(wheel)
     end(session, attended([suite, "-m", "chaos", *arguments]))
 
@@ -365,13 +330,12 @@ def load(session: nox.Session) -> None:
     arguments = list(session.posargs)
     wheel = wheel_among(arguments)
     suite = str(environment("suite", "verify"))
-    without_service = ("--target", "--compare", "--recheck", "--list", "--help", "-h")
-    if not any(argument.startswith(without_service) for argument in arguments):
+    without_generator = ("--recheck", "--list", "--help", "-h")
+    if not is_among(arguments, "--target", "--compare", *without_generator):
         service(wheel)
-    if not any(argument.startswith(without_service[2:]) for argument in arguments):
+    if not is_among(arguments, *without_generator):
         environment("load", "load")
-    command = [suite, "-m", "load", *arguments]
-    end(session, subprocess.run(command, cwd=ROOT, check=False).returncode)
+    end(session, run([suite, "-m", "load", *arguments]))
 
 
 @nox.session
@@ -379,32 +343,21 @@ def mutants(session: nox.Session) -> None:
     """Known-bad services must be caught, the healthy one must pass. `-- --from DIR --only ID`."""
     suite = str(environment("suite", "verify"))
     service()
-    command = [suite, "-m", "verification.harness.mutation", *session.posargs]
-    end(session, subprocess.run(command, cwd=ROOT, check=False).returncode)
+    end(session, run([suite, "-m", "verification.harness.mutation", *session.posargs]))
 
 
 @nox.session
 def target(session: nox.Session) -> None:
     """Aim elsewhere: `-- init|check|plan|undo|cleanup FILE`, around a target file."""
-    command = [
-        str(environment("suite", "verify")),
-        "-m",
-        "verification.harness.staging.command",
-        *session.posargs,
-    ]
-    end(session, subprocess.run(command, cwd=ROOT, check=False).returncode)
+    suite = str(environment("suite", "verify"))
+    end(session, run([suite, "-m", "verification.harness.staging.command", *session.posargs]))
 
 
 @nox.session
 def workflow(session: nox.Session) -> None:
     """The workflows of docs/ci.md: actionlint; with `-- --run` their steps are run, too."""
-    command = [
-        str(environment("dev", "dev")),
-        "-m",
-        "verification.selftest.workflow",
-        *session.posargs,
-    ]
-    end(session, subprocess.run(command, cwd=ROOT, check=False).returncode)
+    python = str(environment("dev", "dev"))
+    end(session, run([python, "-m", "verification.selftest.workflow", *session.posargs]))
 
 
 @nox.session
@@ -412,5 +365,4 @@ def serve(session: nox.Session) -> None:
     """The whole service on this machine: simulated providers, a printed key, `curl` lines."""
     suite = str(environment("suite", "verify"))
     service()
-    command = [suite, "-m", "verification.harness.desk", *session.posargs]
-    end(session, subprocess.run(command, cwd=ROOT, check=False).returncode)
+    end(session, run([suite, "-m", "verification.harness.desk", *session.posargs]))
