@@ -11,7 +11,7 @@ from math import ceil
 from verification.checkers.rate_window import AdmitsAtMost, KeepsTheWindow, RetryAfterIsHonest
 from verification.contract import promises
 from verification.contract.bounds import bounds
-from verification.contract.tiers import BASIC, WINDOW_S
+from verification.contract.tiers import BASIC, ENTERPRISE, WINDOW_S
 from verification.harness import capabilities as can
 from verification.harness import records
 from verification.harness.claims import claim
@@ -20,7 +20,7 @@ from verification.harness.limit_fields import limit_fields
 from verification.harness.reach import LIVE
 from verification.harness.target import ChatResult, Target, User
 from verification.harness.timing import holds_up_at_most
-from verification.harness.waiting import eventually, now_s, settled, together_over
+from verification.harness.waiting import eventually, meanwhile, now_s, settled, together_over
 from verification.history import History
 from verification.suites.limits import scales
 from verification.suites.limits.callers import (
@@ -32,7 +32,7 @@ from verification.suites.limits.callers import (
     paced,
     waits_as_told,
 )
-from verification.verdict import Verdict
+from verification.verdict import UnknownVerdict, Verdict
 
 Outage = Callable[[Target], AbstractContextManager[object]]
 NEEDS = [can.USERS, can.METRICS, can.FAULTS, can.WORKERS]
@@ -135,41 +135,6 @@ def test_without_redis_each_worker_keeps_to_its_share_says_so_and_is_back_at_onc
     AdmitsAtMost(BASIC.requests, WINDOW_S, workers=2)(history).require()
 
 
-LOSSES: dict[str, Outage] = {
-    "refused": lambda target: target.faults.refuse("redis"),
-    "answers lost": lambda target: target.faults.lose_answers("redis"),
-}
-
-
-def left_after(target: Target, loss: Outage) -> tuple[list[int], list[int]]:
-    """What is left for a user after three requests during the loss and one to each worker after it.
-
-    Gives: what the last two answers say, and what they should.
-    """
-    warm, user = together_over(("pro", BASIC.name), target.new_user)
-    with at_each_worker(target) as https:
-        for http in https:
-            assert not is_degraded(target.chat(warm, HELLO, http=http))
-        with loss(target):
-            results = [target.chat(user, HELLO, http=https[0]) for _ in range(3)]
-
-        def ask() -> ChatResult:
-            results.append(target.chat(user, HELLO, http=https[0]))
-            return results[-1]
-
-        eventually(
-            ask,
-            until=lambda result: not is_degraded(result),
-            within_s=5,
-            claim="Redis is asked again",
-            every_s=0.3,
-        )
-        results.append(target.chat(user, HELLO, http=https[1]))
-    used = len(admitted(results))
-    told = [limit_fields(one.answer).remaining["requests"] for one in results[-2:]]
-    return told, [BASIC.requests - used + 1, BASIC.requests - used]
-
-
 @claim(
     "limits.redis-away.counted-once",
     proves=[promises.COUNTED_ONCE],
@@ -178,11 +143,72 @@ def left_after(target: Target, loss: Outage) -> tuple[list[int], list[int]]:
     faults=("redis",),
 )
 def test_what_a_worker_admitted_alone_counts_once_when_redis_is_back(target: Target) -> None:
-    left = {name: left_after(target, loss) for name, loss in LOSSES.items()}
+    user = target.new_user(BASIC.name)
+    with at_each_worker(target) as https:
+        with target.faults.refuse("redis"):
+            results = [target.chat(user, HELLO, http=https[0]) for _ in range(3)]
+        results += asked_until_shared(target, user, https[0])
+        results.append(target.chat(user, HELLO, http=https[1]))
 
-    assert {name: told for name, (told, _) in left.items()} == {
-        name: expected for name, (_, expected) in left.items()
-    }
+    used = len(admitted(results))
+    assert used >= 5
+    assert requests_left(results[-2:]) == [BASIC.requests - used + 1, BASIC.requests - used]
+
+
+@claim(
+    "limits.redis-answers-lost.counted-once",
+    proves=[promises.COUNTED_ONCE],
+    needs=NEEDS,
+    workers=2,
+    faults=("redis",),
+)
+def test_a_request_whose_decision_was_lost_on_its_way_back_counts_once(target: Target) -> None:
+    user, deadline_s = target.new_user(ENTERPRISE.name), bounds().redis_holds_up_a_request_s
+    results: list[ChatResult] = []
+    with at_each_worker(target) as https:
+
+        def ask() -> None:
+            results.append(target.chat(user, HELLO, http=https[0]))
+
+        ask()
+        # The first ones after the bite are sent before anybody knows of it.
+        with meanwhile(ask, every_s=0.0), target.faults.lose_answers("redis"):
+            eventually(
+                lambda: results[-1],
+                until=is_degraded,
+                within_s=5,
+                claim="the worker decides alone",
+            )
+        lost = [one for one in results if is_degraded(one) and one.answer.seconds >= deadline_s]
+        results += asked_until_shared(target, user, https[0])
+
+    if not lost:
+        raise UnknownVerdict("no decision was under way when the answers were lost")
+    assert {one.status for one in results} == {200}
+    assert requests_left(results[-1:]) == [ENTERPRISE.requests - len(results)]
+
+
+def asked_until_shared(target: Target, user: User, http: Http) -> list[ChatResult]:
+    """Requests to a worker until it asks Redis again, the last of which did."""
+    results: list[ChatResult] = []
+
+    def ask() -> ChatResult:
+        results.append(target.chat(user, HELLO, http=http))
+        return results[-1]
+
+    eventually(
+        ask,
+        until=lambda result: not is_degraded(result),
+        within_s=5,
+        claim="Redis is asked again",
+        every_s=0.3,
+    )
+    return results
+
+
+def requests_left(results: list[ChatResult]) -> list[int]:
+    """What answers say is left of the requests."""
+    return [limit_fields(one.answer).remaining["requests"] for one in results]
 
 
 HINDRANCES: tuple[Outage, ...] = (
