@@ -1,6 +1,6 @@
 """Runs whose truth is known, for the gate's tests: distributions, and a server that stalls.
 
-A healthy instrument is the default; each test spoils one thing. Standard library only.
+A healthy instrument is the default; each test spoils one thing.
 """
 
 from __future__ import annotations
@@ -8,11 +8,15 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import NormalDist
+from typing import Any
 
+from load.instrument import Sighting
+from load.kept import Kept
 from load.measures import Fate, Mark
-from load.samples import Beat, Begin, End, Generator, Line, Outcome, Ping, Recording, Sample
+from load.samples import Beat, Begin, End, Line, Outcome, Ping, Recorder, Recording, Sample
 from load.schedule import Arrival, Stage, Traffic, arrivals
 
 WALL_S = 1_700_000_000.0
@@ -187,6 +191,40 @@ class StallingServer:
         return sum(max(self.from_s, after_s) <= one.at_s < ends_s for one in arrivals(wanted))
 
 
-def generators(recording: Recording) -> list[Generator]:
-    """The generators of a recording."""
-    return list(recording.generators.values())
+BEFORE = {"instance": "vfy-1", "version": "<1>", "environment": "staging"}
+WARM_UP_S = 5.0
+
+
+def kept_run(wanted: Traffic, **more: Any) -> Kept:
+    """What a run of that traffic would have kept; each part can be replaced."""
+    plan = {"traffic": asdict(wanted), "warm_up_s": WARM_UP_S}
+    facts: dict[str, Any] = {
+        "plan": plan,
+        "profile": "test",
+        "sighting": Sighting(before=BEFORE, after=BEFORE),
+        "facts": {"stack": "a test", "users": "2 of tier <pro>"},
+        "machine": {"id": "m"},
+        "started": "2026-11-26T10:00:00+00:00",
+        "finished": "2026-11-26T10:01:00+00:00",
+        "digest": "d",
+    }
+    return Kept(**facts | more)
+
+
+def write_run(folder: Path, wanted: Traffic, answer: Answer, **more: Any) -> None:
+    """Leave a run in a folder, as `nox -s load` would have left it."""
+    recording = recorded(wanted, answer)
+    kept_run(wanted, provider_s=dict.fromkeys(recording.samples, 0.0), **more).write(folder)
+    recorder = Recorder(folder / "raw", "generator-0")
+    (one,) = recording.generators.values()
+    lines: list[Line | None] = [
+        one.begin,
+        *recording.samples.values(),
+        *one.beats,
+        *one.pings,
+        one.end,
+    ]
+    for line in lines:
+        if line is not None:
+            recorder.add(line)
+    recorder.close()

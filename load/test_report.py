@@ -10,40 +10,19 @@ from typing import Any
 import pytest
 
 from load import gate, kept, known_truths, plots, report, results
-from load.instrument import Sighting
-from load.kept import Kept
 from load.known_truths import Answer, StallingServer, answered, failed, recorded, traffic
 from load.results import Compared, Results
-from load.samples import Recorder
 from load.schedule import Arrival
 from verification.contract.load import load_targets
 from verification.harness.readiness import RunVerdict
 from verification.verdict import Verdict
 
-BEFORE = {"instance": "vfy-1", "version": "<1>", "environment": "staging"}
 TRAFFIC = traffic(40.0, chat=20.0, stream=20.0, health=20.0)
-
-
-def kept_run(**more: Any) -> Kept:
-    rates = dict(TRAFFIC.rates)
-    stages = [{"for_s": 40.0, "times": 1.0}]
-    plan = {"traffic": {"rates": rates, "stages": stages, "seed": 1}, "warm_up_s": 5.0}
-    facts: dict[str, Any] = {
-        "plan": plan,
-        "profile": "test",
-        "sighting": Sighting(before=BEFORE, after=BEFORE),
-        "facts": {"stack": "a test", "users": "2 of tier <pro>"},
-        "machine": {"id": "m"},
-        "started": "2026-11-26T10:00:00+00:00",
-        "finished": "2026-11-26T10:01:00+00:00",
-        "digest": "d",
-    }
-    return Kept(**facts | more)
 
 
 def judged(answer: Answer = answered, **more: Any) -> Results:
     recording = recorded(TRAFFIC, answer)
-    of = kept_run(provider_s=dict.fromkeys(recording.samples, 0.0), **more)
+    of = known_truths.kept_run(TRAFFIC, provider_s=dict.fromkeys(recording.samples, 0.0), **more)
     run = of.as_run(recording)
     judgement = gate.judge(run, load_targets())
     return Results(kept=of, recording=recording, run=run, judgement=judgement)
@@ -149,23 +128,13 @@ def test_a_scatter_leaves_out_none_that_was_late_and_not_the_slowest() -> None:
 
 
 def test_a_kept_run_is_judged_again_to_the_same_results(tmp_path: Path) -> None:
-    found = judged(STALL)
-    found.kept.write(tmp_path)
-    recorder = Recorder(tmp_path / "raw", "generator-0")
-    for line in _lines(found):
-        recorder.add(line)
-    recorder.close()
+    known_truths.write_run(tmp_path, TRAFFIC, STALL)
 
     again, recording = kept.read(tmp_path, "raw")
 
-    first = [one.tally for one in found.judgement.judged]
+    first = [one.tally for one in judged(STALL).judgement.judged]
     second = gate.judge(again.as_run(recording), load_targets()).judged
     assert [one.tally for one in second] == first
-
-
-def _lines(found: Results) -> list[Any]:
-    (one,) = known_truths.generators(found.recording)
-    return [one.begin, *found.recording.samples.values(), *one.beats, *one.pings, one.end]
 
 
 @pytest.mark.parametrize(
