@@ -91,7 +91,12 @@ def _under_load(experiment: Experiment, apparatus: Apparatus) -> None:
 
 def _await(moment: Moment, apparatus: Apparatus, deadline_s: float) -> None:
     within_s = max(0.0, deadline_s - now_s())
-    if not came_true(lambda: moment.has_come(apparatus), within_s=within_s, every_s=LOOK_EVERY_S):
+    came_true(
+        lambda: moment.has_come(apparatus) or apparatus.is_spent,
+        within_s=within_s,
+        every_s=LOOK_EVERY_S,
+    )
+    if not moment.has_come(apparatus):
         raise MomentNeverCameError(
             f"{apparatus.phase}: {moment.says} did not come within the experiment's limits "
             f"({apparatus.limits.seconds:g} s, {apparatus.limits.operations} operations)"
@@ -115,7 +120,7 @@ def _struck(experiment: Experiment, apparatus: Apparatus) -> Iterator[None]:
     outcome = Outcome.INFO
     try:
         with experiment.nemesis.hold(apparatus) as met:
-            blow.bites_s, blow.met = now_s(), str(met)
+            blow.bites_s, blow.met = now_s(), told(met)
             try:
                 yield
             finally:
@@ -130,6 +135,11 @@ def _struck(experiment: Experiment, apparatus: Apparatus) -> Iterator[None]:
         raise
     finally:
         _note_blow(experiment, apparatus, blow, outcome)
+
+
+def told(met: object) -> str:
+    """What probes met, in words."""
+    return ", ".join(map(told, met)) if isinstance(met, list) else str(met)
 
 
 def _note_blow(experiment: Experiment, apparatus: Apparatus, blow: _Blow, outcome: Outcome) -> None:

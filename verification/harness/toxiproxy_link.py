@@ -36,6 +36,9 @@ class Reading:
     met: str
     seconds: float
 
+    def __str__(self) -> str:
+        return f"{self.met} after {self.seconds:.3f} s"
+
 
 class Toxiproxy:
     """One Toxiproxy server."""
