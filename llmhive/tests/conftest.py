@@ -35,6 +35,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
     """A migrated SQLite database in a file."""
     url = f"sqlite:///{tmp_path / 'llmhive.db'}"
     migrate(url)
-    opened = Database(url, busy_timeout_s=0.05)
+    # A busy machine holds locks for longer; who waits for one in vain says so in its test.
+    opened = Database(url, busy_timeout_s=20.0)
     yield opened
     opened.close()

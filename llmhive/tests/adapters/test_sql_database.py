@@ -59,7 +59,7 @@ async def test_a_transaction_that_fails_leaves_nothing(database: Database) -> No
 async def test_two_writers_wait_for_each_other(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'busy.db'}"
     migrate(url)
-    database = Database(url, busy_timeout_s=5.0)
+    database = Database(url, busy_timeout_s=20.0)
 
     def add(connection: Connection) -> None:
         number = count(connection)
@@ -74,11 +74,13 @@ async def test_two_writers_wait_for_each_other(tmp_path: Path) -> None:
 async def test_a_lock_that_stays_is_a_database_error_for_writers_only(
     database: Database, file: Path
 ) -> None:
+    hasty = Database(str(database.engine.url), busy_timeout_s=0.05)
     with locked(file):
         readers_see = await database.read(count)
         with pytest.raises(DatabaseError) as caught:
-            await database.run(lambda connection: connection.execute(ADD))
+            await hasty.run(lambda connection: connection.execute(ADD))
 
+    hasty.close()
     assert readers_see == 0
     assert (caught.value.code, caught.value.definite) == ("database_unavailable", False)
 
