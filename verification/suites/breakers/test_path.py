@@ -10,7 +10,7 @@ from verification.contract.breakers import PROBES
 from verification.contract.metrics import CIRCUIT_STATES
 from verification.contract.redis_keys import circuit_key
 from verification.harness import capabilities as can
-from verification.harness import records
+from verification.harness import clock, records
 from verification.harness.claims import claim
 from verification.harness.waiting import eventually, meanwhile, together
 from verification.suites.breakers.circuit import (
@@ -25,6 +25,7 @@ from verification.suites.breakers.circuit import (
     recovered,
     shown,
     state,
+    states,
     watched,
 )
 
@@ -32,9 +33,11 @@ if TYPE_CHECKING:
     from verification.harness.target import Target
     from verification.history import History
 
+TRANSITIONS = "llmhive_circuit_transitions_total"
 NEEDS = [can.USERS, can.SCRIPT, can.WORKERS]
 # Open for longer than news may take, so that late attempts can be told from early ones.
 SLOW_OPEN_S = 3.0
+SHIFTABLE = {"BREAKER_OPEN_S": f"{SLOW_OPEN_S:g}", **clock.shiftable()}
 SLOW = {"BREAKER_OPEN_S": f"{SLOW_OPEN_S:g}", "BREAKER_OPEN_MAX_S": "6", "BREAKER_WINDOW_S": "5"}
 
 
@@ -90,11 +93,17 @@ def test_a_hundred_callers_at_half_open_send_three_probes_at_most(target: Target
     recovered(target, user)
 
 
-@claim("breakers.probes.abandoned", proves=[promises.BREAKER_PROBES], needs=NEEDS, workers=2)
+@claim(
+    "breakers.probes.abandoned",
+    proves=[promises.BREAKER_PROBES],
+    needs=[*NEEDS, can.METRICS],
+    workers=2,
+)
 def test_probes_whose_callers_leave_are_not_lost(target: Target) -> None:
     user, provider = target.new_user("enterprise"), target.provider(PROVIDER)
     provider.fail(500)
     opened(target, user)
+    openings = target.metrics().sum(TRANSITIONS, service=BREAKER, to=OPEN)
 
     provider.clear_rules()
     provider.reply(hold="probe")
@@ -109,8 +118,10 @@ def test_probes_whose_callers_leave_are_not_lost(target: Target) -> None:
     )
     provider.clear_rules()
     provider.release("probe")
-
     recovered(target, user)
+
+    # A slot that was not given back would have expired, which is a failure.
+    assert target.metrics().sum(TRANSITIONS, service=BREAKER, to=OPEN) == openings
     assert asked(target, user, 1)[0].body["provider"] == PROVIDER
 
 
@@ -164,3 +175,29 @@ def test_after_redis_lost_its_memory_and_without_it_breakers_open_and_close(
     recovered(target, user)
 
     assert named.get(circuit_key(BREAKER)) == "hash"
+
+
+@claim(
+    "breakers.clock.stepped",
+    proves=[promises.BREAKER_CLOSES, promises.BREAKERS_WITHOUT_REDIS],
+    needs=[*NEEDS, can.CLOCK, can.FAULTS],
+    env=SHIFTABLE,
+    faults=("clock", "redis"),
+)
+def test_stepping_the_wall_clock_neither_ends_a_rest_nor_prolongs_it(target: Target) -> None:
+    user, provider = target.new_user("enterprise"), target.provider(PROVIDER)
+
+    with target.faults.refuse("redis"):
+        provider.fail(500)
+        opened(target, user)
+        before = len(provider.journal())
+        target.shift_clock(3600.0)
+        asked(target, user)
+        early = provider.journal()[before:]
+        still = states(target)
+        target.shift_clock(-3600.0)
+        provider.clear_rules()
+        recovered(target, user)
+
+    # Its rest may have ended by itself meanwhile, on a machine that is busy enough.
+    assert early == [] or still != {OPEN}

@@ -27,6 +27,8 @@ WALL = {
     "S4_LLM_TIMEOUT": "30",
     "S4_STREAM_IDLE_TIMEOUT": "30",
     "BREAKER_MIN_FAILURES": "1000",
+    # A wait that a provider asks for is granted, if it fits.
+    "RETRY_CAP_S": "8",
 }
 # A request that is not ended takes this many times the bound.
 LASTS_S = 20.0
@@ -83,7 +85,7 @@ def test_no_attempt_starts_after_the_wall_clock_whatever_wait_was_asked_for(
 ) -> None:
     user = target.new_user("enterprise")
     for name in target.providers:
-        target.provider(name).reply(status=503, headers={"retry-after": "10"})
+        target.provider(name).reply(status=503, headers={"retry-after": "6"})
 
     results, control_s = beside(target, lambda: target.chat(user, "hello", timeout_s=LASTS_S))
     calls = [call for name in target.providers for call in target.provider(name).journal()]
@@ -119,8 +121,8 @@ def test_when_a_caller_leaves_the_providers_call_ends_and_everything_is_given_ba
     calls = provider.journal()
     served = target.chat(user, "hello")
 
-    late = [gone for gone in gone_after_s(left, calls) if gone > bounds().caller_left_within_s]
     assert [call.hung_up_s is not None for call in calls] == [True] * (3 * FREE.in_flight)
+    late = [gone for gone in gone_after_s(left, calls) if gone > bounds().caller_left_within_s]
     # One that was late may be the machine's doing; half of them are the service's.
     assert len(late) <= len(calls) // 2
     assert served.is_whole

@@ -66,6 +66,7 @@ def test_a_stream_that_breaks_ends_in_one_error_and_is_never_spliced(target: Tar
     assert {kind: ends_of(result) for kind, result in results.items()} == {
         kind: ["error"] for kind in BROKEN
     }
+    assert {result.code for result in results.values()} == {"no_provider_available"}
     wrong = [kind for kind, one in results.items() if not "".join(BEGINNING).startswith(one.reply)]
     assert wrong == []
     assert target.provider(second).journal() == []
