@@ -96,6 +96,7 @@ def service(wheel: Path | None = None, name: str = "service") -> Path:
     package = [path for path in (ROOT / "llmhive").iterdir() if path.name not in {"tests", "docs"}]
     judged = [wheel] if wheel else [*package, ROOT / "pyproject.toml"]
     source = digest(*judged, PINS / f"{SERVICES[name]}.txt")
+    of = "a named wheel" if wheel else "sources"
     if noted.exists() and json.loads(noted.read_text()).get("digest") == source:
         return python
     pip = [str(python), "-m", "pip", "-q", "--disable-pip-version-check"]
@@ -107,6 +108,7 @@ def service(wheel: Path | None = None, name: str = "service") -> Path:
     install = [*pip, "install", "--no-deps", "--force-reinstall", str(wheel)]
     must(install, f"the wheel {wheel} could not be installed")
     facts = {"python": str(python), "digest": source, "wheel": wheel.name, "sha256": digest(wheel)}
+    facts["of"] = of
     noted.write_text(json.dumps(facts, indent=2))
     return python
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
+from verification.harness.stack.model import StackError
 from verification.harness.stack.programs import ROOT
 
 SERVICE_FILE: Final = ROOT / ".nox" / "service.json"
@@ -58,9 +59,22 @@ def describe() -> dict[str, Any]:
     if python:
         return {"kind": "environment"}
     if noted:
-        kept = ("wheel", "digest", "sha256")
+        kept = ("wheel", "digest", "sha256", "of")
         return {"kind": "wheel", **{name: noted[name] for name in kept if name in noted}}
     return {"kind": "unknown"}
+
+
+def told() -> str:
+    """What is judged, in words, and whether the sources have moved on since.
+
+    Raises: StackError when nothing was built yet, with what to run.
+    """
+    found = describe()
+    if found["kind"] == "unknown":
+        raise StackError("no service was built yet: `nox -s verify` builds it")
+    name = " ".join(str(found[key]) for key in ("kind", "wheel", "digest") if key in found)
+    is_old = found.get("of") == "sources" and found["digest"] != service_sources()
+    return f"{name} (older than the sources: `nox -s verify` builds it anew)" if is_old else name
 
 
 def is_of_these_sources() -> bool:

@@ -18,7 +18,7 @@ from typing import Any, Final
 import pytest
 
 from verification.contract import checklist
-from verification.harness import conclusion, target_file
+from verification.harness import artefact, conclusion, target_file
 from verification.harness.claim_results import ClaimResults
 from verification.harness.claim_verdict import ClaimVerdict
 from verification.harness.conclusion import Conclusion
@@ -77,6 +77,7 @@ class Controller:
         self._conclusion: Conclusion | None = None
         self._declared = Declarations()
         self._aim: dict[str, Any] = {"kind": "local"}
+        self._judged = ""
         self._remote: RemoteRun | None = None
         self._ending = ExitStack()
         shutil.rmtree(self._run.reports, ignore_errors=True)
@@ -106,11 +107,16 @@ class Controller:
             if self._run.target:
                 self._open(Path(self._run.target))
             else:
+                self._judged = artefact.told()
                 chosen = choice.settle(self._run.stack)
                 self._run.stack, self._run.versions = chosen.kind, chosen.versions
                 self._config.option.stack = chosen.kind
         except (StackError, ReadinessFileError, target_file.TargetFileError) as error:
             pytest.exit(f"could not run: {error}", returncode=COULD_NOT_RUN)
+        if self._config.get_verbosity() < 0:
+            # Quiet pytest prints no header, but what is judged is no noise.
+            reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
+            reporter.write_line("\n".join(self.pytest_report_header()))
 
     def _open(self, file: Path) -> None:
         """Begin a run against a target elsewhere; it ends when pytest does."""
@@ -153,11 +159,12 @@ class Controller:
         if known := getattr(node, "workeroutput", {}).get(KNOWN):
             self._results.learn(known)
 
-    def pytest_report_header(self) -> str:
-        """Which stack is judged, with versions."""
+    def pytest_report_header(self) -> list[str]:
+        """What is judged, and on which stack, with versions."""
         versions = ", ".join(f"{name} {value}" for name, value in self._run.versions.items())
         aim = f" {self._run.target}" if self._run.target else ""
-        return f"stack: {self._run.stack}{aim}" + (f" ({versions})" if versions else "")
+        stack = f"stack: {self._run.stack}{aim}" + (f" ({versions})" if versions else "")
+        return [*([f"judged: {self._judged}"] if self._judged else []), stack]
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A file of claims that cannot be read leaves the run unknown."""

@@ -77,7 +77,8 @@ def _ran(
     with pytest.MonkeyPatch.context() as patch:
         for name in set(os.environ) - set(without_this_run()):
             patch.delenv(name)
-        for name, value in (env or {}).items():
+        # Claims by hand ask no service; whose Python it would be must be known all the same.
+        for name, value in {"LLMHIVE_SERVICE_PYTHON": sys.executable, **(env or {})}.items():
             patch.setenv(name, value)
         code, output = (_apart if apart else _here)(arguments)
     return Ran(code, output, folder / "reports")

@@ -58,3 +58,9 @@ def test_xdist_says_it_no_less(tmp_path: Path) -> None:
 
     assert ran.code == NONE_COLLECTED
     assert "did you mean window.holds?" in ran.output
+
+
+def test_what_is_judged_is_said_even_by_a_quiet_run(tmp_path: Path) -> None:
+    ran = run(tmp_path, CLAIMS)
+
+    assert ran.output.startswith("judged: environment\nstack: processes (redis ")
