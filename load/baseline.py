@@ -4,8 +4,8 @@ If both runs came from one distribution, how many of the new requests lie beyond
 follows a known law (negative hypergeometric), whatever the distribution is. Slower means: more
 lie beyond a somewhat larger time than chance would put beyond the P99 itself, so a difference
 smaller than that factor is never called slower. The control ping is compared likewise: where it
-is slower, too, it was the machine. Only runs of one machine and one schedule are compared. Pure
-but for reading the file. Source: Gastwirth (1968), precedence tests; Nelson (1963).
+is slower, too, or others filled the machine, nobody can say. Only runs of one machine and one
+schedule are compared. Pure but for reading the file. Source: Gastwirth (1968), precedence tests; Nelson (1963).
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from verification.contract.load import BaselineBounds
 from verification.verdict import Verdict, unknown
 
 SCHEMA = "llmhive/load/1"
+# A sum of many small numbers is not known any finer.
+LEAST_SAID = 1e-9
 
 
 class BaselineError(ValueError):
@@ -90,9 +92,12 @@ def compare(
     earlier: Reference | None,
     bounds: BaselineBounds,
     *,
-    control_is_slower: bool,
+    excuse: str | None = None,
 ) -> Verdict:
-    """Whether the new requests are not slower than the earlier ones."""
+    """Whether the new requests are not slower than the earlier ones.
+
+    Takes: `excuse`, what else could have made them slow; then slower is unknown.
+    """
     if earlier is None or not seconds:
         return unknown(claim, "one of both runs has no P99 to compare")
     limit_s = earlier.p99_s * bounds.factor
@@ -103,9 +108,10 @@ def compare(
     told = f"P99 {now_s:.3f} s, {earlier.p99_s:.3f} s before"
     if chance >= bounds.error_probability:
         return Verdict(True, claim, counts, told)
-    if control_is_slower:
-        return unknown(claim, f"{told}, but the machine itself was slower", **counts)
-    return Verdict(False, claim, counts, f"{told}: by chance with probability {chance:.1e}")
+    if excuse:
+        return unknown(claim, f"{told}, but {excuse}", **counts)
+    odds = f"{chance:.0e}" if chance > LEAST_SAID else f"less than {LEAST_SAID:.0e}"
+    return Verdict(False, claim, counts, f"{told}: by chance with a probability of {odds}")
 
 
 def at_least_beyond(k: int, m: int, earlier: Reference) -> float:

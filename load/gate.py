@@ -10,6 +10,7 @@ Source: DESIGN section 9.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -32,6 +33,7 @@ Target = LatencyTarget | ErrorTarget
 # Time is cut into this many blocks to see whether late requests come in heaps.
 BLOCKS = 20
 QUANTILE = 0.99
+SAID = {"late": "are late", "failed": "failed"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +163,7 @@ def judge_target(
         verdict=decide(target.text, tally, allowed, problems, halted=halted, what=what),
         tally=tally,
         share=binomial.interval(tally.late, tally.n) if tally.n else (0.0, 1.0),
-        spread=spread(one.seconds for one in seen if one.fate is not Fate.UNSURE),
+        spread=spread(one.seconds for one in seen),
     )
 
 
@@ -203,7 +205,7 @@ def decide(
     proven = tally.answered_errors if problems else tally.late
     least = binomial.lower_bound(proven, tally.n)
     if least > allowed:
-        why = f"surely {least:.2%} or more are {what}, at most {allowed:.2%} expected"
+        why = f"surely {least:.2%} or more {SAID[what]}, at most {allowed:.2%} expected"
         return Verdict(False, claim, counts, why)
     if problems or halted:
         short = [f"the run was stopped: {halted}"] if halted else []
@@ -214,14 +216,14 @@ def decide(
     suspected = tally.late + tally.unsure
     most = binomial.upper_bound(suspected / tally.effect, tally.n / tally.effect)
     if most <= allowed:
-        return Verdict(True, claim, counts, f"surely {most:.2%} or fewer are {what}")
+        return Verdict(True, claim, counts, f"surely {most:.2%} or fewer {SAID[what]}")
     return unknown(claim, _undecided(tally, least, most, allowed, what), **counts)
 
 
 def _undecided(tally: Tally, least: float, most: float, allowed: float, what: str) -> str:
     heaps = f" (they come in heaps of {tally.effect:.0f})" if tally.effect > 1.5 else ""  # noqa: PLR2004  worth a word
     return (
-        f"between {least:.2%} and {most:.2%} are {what}{heaps}, at most {allowed:.2%} expected: "
+        f"between {least:.2%} and {most:.2%} {SAID[what]}{heaps}, at most {allowed:.2%} expected: "
         "a longer run decides"
     )
 
@@ -252,7 +254,7 @@ def design_effect(seen: Sequence[Mark]) -> float:
 
 def spread(seconds: Iterable[float]) -> Spread:
     """The distribution of what was measured, its P99 with an exact interval."""
-    ordered = sorted(seconds)
+    ordered = sorted(one for one in seconds if not math.isnan(one))
     if not ordered:
         return Spread()
     low, high = binomial.ranks(len(ordered), QUANTILE)

@@ -30,8 +30,9 @@ class Fate(StrEnum):
 class Mark:
     """One request against one target: when it was due, its fate, and how long it took.
 
-    `seconds` is infinite when it never came to a good end. `is_answered_error` marks the failures
-    that the service itself said or refused: no clock and no lag can have made them.
+    `seconds` is infinite when it never came to a good end, and NaN when nobody can say.
+    `is_answered_error` marks the failures that the service itself said or refused: no clock and
+    no lag can have made them.
     """
 
     at_s: float
@@ -80,12 +81,12 @@ def mark(sample: Sample, lens: Lens, ended_s: float = math.inf) -> Mark:
 def _timed(sample: Sample, lens: Lens) -> Mark:
     done_s = sample.first_s if lens.measure == FIRST_TOKEN else sample.done_s
     if done_s is None or sample.sent_s is None:
-        return Mark(sample.intended_s, Fate.UNSURE, math.inf)
+        return Mark(sample.intended_s, Fate.UNSURE, math.nan)
     from_due_s, from_sent_s = done_s - sample.intended_s, done_s - sample.sent_s
     if lens.measure == ADDED:
         took_s = (lens.provider_s or {}).get(sample.index)
         if took_s is None:
-            return Mark(sample.intended_s, Fate.UNSURE, math.inf)
+            return Mark(sample.intended_s, Fate.UNSURE, math.nan)
         # The service's own time begins when it has the request: lag is none of it.
         from_due_s = from_sent_s = from_sent_s - took_s
     if from_due_s <= lens.within_s:
@@ -113,7 +114,7 @@ def marks(
             continue
         sample, end = recording.samples.get(arrival.index), _end_of(arrival, ends)
         if sample is None:
-            yield Mark(arrival.at_s, Fate.UNSURE, math.inf)
+            yield Mark(arrival.at_s, Fate.UNSURE, math.nan)
         else:
             yield mark(sample, lens, end.at_s if end else math.inf)
 

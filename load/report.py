@@ -116,7 +116,7 @@ def _target(results: Results, one: Judged) -> dict[str, Any]:
         "unverified": one.unverified,
         "why": one.verdict.first or "",
         "numbers": list(_numbers(one)),
-        "comparison": verdict and {"verdict": verdict.word, "why": verdict.first},
+        "comparison": None if verdict is None else {"verdict": verdict.word, "why": verdict.first},
         "over_time": None,
     }
     if isinstance(target, LatencyTarget) and not one.unverified:
@@ -153,8 +153,9 @@ def _plots(results: Results, target: LatencyTarget, one: Judged) -> dict[str, An
     run, spread = results.run, one.spread
     lens = gate.lens(target, run)
     seen = list(measures.marks(run.every(), results.recording, lens, target.kinds))
-    points = [Point(mark.at_s, mark.seconds, str(mark.fate)) for mark in seen]
-    counted = [mark.seconds for mark in seen if mark.at_s >= run.warm_up_s]
+    known = [mark for mark in seen if not math.isnan(mark.seconds)]
+    points = [Point(mark.at_s, mark.seconds, str(mark.fate)) for mark in known]
+    counted = [mark.seconds for mark in known if mark.at_s >= run.warm_up_s]
     return {
         "over_time": plots.latency_over_time(
             points, run.traffic.duration_s, target.within_s, spread.p99_s, _bands(results)
@@ -191,7 +192,7 @@ def _instrument_numbers(results: Results) -> list[tuple[str, str]]:
         ("control ping, P99", rounded(health.control_p99_s)),
         ("control ping, worst", rounded(health.control_max_s)),
         ("of a core, at most", f"{cpu:.0%}" if cpu is not None else "none"),
-        ("machine crowded", f"{crowded_s(results):.0f} s"),
+        ("machine crowded", f"{crowded_s(results.run):.0f} s"),
         ("generators", str(len(results.recording.generators))),
     ]
 

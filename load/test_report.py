@@ -60,6 +60,7 @@ def test_a_run_slower_than_its_baseline_fails() -> None:
 
     assert compared.verdict is RunVerdict.FAIL
     assert "chat.answered: P99 2 s" in compared.headline
+    assert "against the baseline" in report.document(compared)
 
 
 def test_trouble_with_locust_itself_is_unknown_and_said() -> None:

@@ -72,6 +72,7 @@ class BaselineBounds:
 
     factor: float
     error_probability: float
+    crowded_share_max: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
