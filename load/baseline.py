@@ -5,7 +5,8 @@ follows a known law (negative hypergeometric), whatever the distribution is. Slo
 lie beyond a somewhat larger time than chance would put beyond the P99 itself, so a difference
 smaller than that factor is never called slower. The control ping is compared likewise: where it
 is slower, too, or others filled the machine, nobody can say. Only runs of one machine and one
-schedule are compared. Pure but for reading the file. Source: Gastwirth (1968), precedence tests; Nelson (1963).
+schedule are compared. Pure but for reading the file.
+Source: Gastwirth (1968), Nelson (1963), precedence tests.
 """
 
 from __future__ import annotations
