@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from chaos.experiment import Experiment
-    from verification.harness.fixtures import Lender
+    from verification.harness.fixtures import Lender, Lent
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Below the reports' folder: one folder for each experiment.
@@ -64,7 +64,7 @@ class Campaign:
 
         Raises: StackError, UndoError when nothing can be begun.
         """
-        waiting = dict(_by_configuration(experiments))
+        waiting = dict(in_order(experiments))
         try:
             with _signals_unwind(), self.prepared() as lender:
                 for name in list(waiting):
@@ -149,14 +149,24 @@ class Campaign:
             perform(experiment, apparatus)
         finally:
             kept.keep(folder, apparatus, experiment)
-            left = lent.end_claim()
-        if left:
-            why = f"faults were left on {', '.join(left)}"
-            return Judgement(Word.UNKNOWN, why, Owner.SUITE)
-        return judge(experiment, history)
+            left = _end(lent)
+        judged = judge(experiment, history)
+        if left and judged.word is Word.TRUE:
+            return Judgement(Word.UNKNOWN, left, Owner.SUITE, judged.verdicts)
+        return judged
 
 
-def _by_configuration(experiments: Mapping[str, Experiment]) -> list[tuple[str, Experiment]]:
+def _end(lent: Lent) -> str:
+    """Give a stack back; what it was left with, in words. A stack that is ill is not lent again."""
+    try:
+        links = lent.end_claim()
+    except Exception as error:  # noqa: BLE001  it may have died of the experiment; that is known
+        lent.stack.is_spoilt = True
+        return f"the stack cannot be healed: {error}"
+    return f"faults were left on {', '.join(links)}" if links else ""
+
+
+def in_order(experiments: Mapping[str, Experiment]) -> list[tuple[str, Experiment]]:
     """In an order in which stacks are shared: those of one configuration follow each other."""
     return sorted(
         experiments.items(),

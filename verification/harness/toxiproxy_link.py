@@ -51,6 +51,15 @@ class Toxiproxy:
         """What the server says it is."""
         return str(self._call("get", "/version").get("version", "unknown"))
 
+    @property
+    def is_alive(self) -> bool:
+        """It answers."""
+        try:
+            self.version()
+        except ToxiproxyError:
+            return False
+        return True
+
     def proxies(self) -> dict[str, dict[str, Any]]:
         """Every proxy that the server has, by name."""
         return self._call("get", "/proxies")

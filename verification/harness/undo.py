@@ -22,8 +22,10 @@ from typing import IO, Any, Final
 from verification.harness.undo_ways import GONE, NOTHING, WAYS, NotUndoneError
 
 SCHEMA: Final = "llmhive/undo/1"
-FOLDER: Final = Path(__file__).parents[2] / ".cache" / "undo"
-"""Where the runs of this checkout keep their files."""
+FOLDER: Final = Path(
+    os.environ.get("LLMHIVE_UNDO_DIR", Path(__file__).parents[2] / ".cache" / "undo")
+)
+"""Where the runs of this checkout keep their files, unless LLMHIVE_UNDO_DIR says otherwise."""
 
 
 class UndoError(Exception):

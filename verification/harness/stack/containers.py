@@ -80,7 +80,7 @@ class Containers:
 
     def start_toxiproxy(self, folder: Path) -> Toxiproxy:
         """The Toxiproxy container, proved ours by a proxy of a secret name; one per worker."""
-        if self._running is not None:
+        if self._running is not None and self._running.is_alive:
             return self._running
         nonce = f"identity-{secrets.token_hex(8)}"
         (folder / "toxiproxy.json").write_text(servers.toxiproxy_config(nonce))

@@ -7,6 +7,7 @@ simulators to the worker. Everything listens on loopback.
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -23,7 +24,7 @@ from verification.harness.stack import defaults
 from verification.harness.stack.model import Stack, StackError
 from verification.harness.stack.service import Service, merged, new_instance
 from verification.harness.stack.simulators import Trio, TrioPool
-from verification.harness.toxiproxy_link import Link, Toxiproxy
+from verification.harness.toxiproxy_link import Link, Toxiproxy, ToxiproxyError
 from verification.harness.waiting import came_true
 
 if TYPE_CHECKING:
@@ -112,6 +113,8 @@ class LiveStack:
         """Another claim of the same configuration may have it."""
         if self.stack.is_spoilt or not self.trio.is_alive:
             return False
+        if not all(link.server.is_alive for link in self.links.values()):
+            return False
         try:
             self.stack.redis.time_s()
         except redis.RedisError:
@@ -121,8 +124,9 @@ class LiveStack:
     def close(self) -> None:
         """End the service and Redis, remove proxies and data."""
         self.service.end()
-        for link in self.links.values():
-            link.close()
+        with suppress(ToxiproxyError):  # it may have died; its proxies with it
+            for link in self.links.values():
+                link.close()
         self.stack.redis.close()
         self.redis.stop()
 
@@ -141,8 +145,8 @@ class LocalStacks:
 
     @property
     def toxiproxy(self) -> Toxiproxy:
-        """This worker's Toxiproxy, started on first use."""
-        if self._toxiproxy is None:
+        """This worker's Toxiproxy, started on first use, and again when it has died."""
+        if self._toxiproxy is None or not self._toxiproxy.is_alive:
             self._toxiproxy = self.backend.start_toxiproxy(self.folder)
         return self._toxiproxy
 
