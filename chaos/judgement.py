@@ -18,6 +18,7 @@ from chaos.steady_state import STEADY
 from verification.checkers.nemesis_spans import NEMESIS
 from verification.checkers.streams import slowest_control_s
 from verification.history import Outcome
+from verification.verdict import judged
 
 if TYPE_CHECKING:
     from chaos.experiment import Experiment
@@ -69,7 +70,7 @@ def judge(experiment: Experiment, history: History) -> Judgement:
 
 
 def _judge(experiment: Experiment, history: History) -> Judgement:
-    verdicts = tuple(checker(history) for checker in experiment.checkers)
+    verdicts = tuple(judged(experiment.claim, one, history) for one in experiment.checkers)
     for rule in RULES:
         if found := rule(history, verdicts):
             return replace(found, verdicts=verdicts)
