@@ -14,13 +14,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COVERED = ROOT / ".nox" / "tests" / "bin" / "python"
-pytestmark = [
-    pytest.mark.skipif(
-        nox_python() is None or not COVERED.exists(),
-        reason="no nox, or no environment with coverage: run by `nox -s tests` there are both",
-    ),
-    pytest.mark.timeout(120),
-]
+pytestmark = pytest.mark.skipif(
+    nox_python() is None or not COVERED.exists(),
+    reason="no nox, or no environment with coverage: run by `nox -s tests` there are both",
+)
 SERVICE = """
 def reached():
     return 1

@@ -11,10 +11,9 @@ from verification.selftest.commands.house import build, nox_python, verify
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [
-    pytest.mark.skipif(nox_python() is None, reason="no nox: run by `nox -s tests` there is one"),
-    pytest.mark.timeout(120),
-]
+pytestmark = pytest.mark.skipif(
+    nox_python() is None, reason="no nox: run by `nox -s tests` there is one"
+)
 CLAIMS = """
 @claim("c.true", proves=[p.PRINTED_HEALTH])
 def test_true():

@@ -82,7 +82,6 @@ def test_one_case_is_enough(case):
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
-@pytest.mark.timeout(90)
 def test_each_way_to_end_has_its_verdict(tmp_path: Path, workers: str) -> None:
     ran = run(tmp_path, EVERY_WAY, "-n", workers, apart=True)
 
@@ -123,7 +122,6 @@ def test_the_exit_code_is_the_runs_verdict(
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
-@pytest.mark.timeout(60)
 def test_a_file_that_cannot_be_read_leaves_the_run_unknown(tmp_path: Path, workers: str) -> None:
     (tmp_path / "claims").mkdir()
     (tmp_path / "claims" / "test_broken.py").write_text("import nothing_like_it\n")
@@ -141,7 +139,6 @@ def test_a_test_that_is_no_claim_and_fails_keeps_pytests_code(tmp_path: Path) ->
     assert (ran.code, ran.verdicts) == (1, {"c.n0": "true"})
 
 
-@pytest.mark.timeout(60)
 def test_a_worker_that_dies_leaves_its_claim_unknown(tmp_path: Path) -> None:
     dies = "import os; open('deaths', 'a').write('x'); os._exit(9)"
     ran = run(

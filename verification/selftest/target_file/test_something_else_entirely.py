@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-pytestmark = pytest.mark.timeout(120)
-
 
 class Quiet(SimpleHTTPRequestHandler):
     """Serves files, and says nothing about it."""
