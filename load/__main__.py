@@ -7,6 +7,7 @@ run: an unknown profile, a bad target file, another machine's baseline.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -42,6 +43,8 @@ from verification.harness.stack.programs import ROOT
 from verification.harness.target_file import TargetFileError
 
 COULD_NOT: Final = 3
+# Beyond it somebody means another profile, or has mistyped.
+FACTOR_MAX: Final = 1000
 REPORTS: Final = ROOT / "reports" / "load"
 REFUSALS: Final = (
     ProfileError,
@@ -114,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(prog="nox -s load --", description=__doc__)
     parser.add_argument("--profile", default="ci", help="a name, see --list, or a .toml file")
     parser.add_argument("--kinds", metavar="K,K", help=f"only these of {', '.join(KINDS_SENT)}")
+    parser.add_argument("--times", type=_factor, default=1.0, metavar="X", help="of the rates")
     parser.add_argument("--list", action="store_true", help="list the profiles and leave")
     parser.add_argument("--target", type=Path, metavar="FILE", help="a service elsewhere")
     parser.add_argument(
@@ -140,10 +144,23 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _factor(text: str) -> float:
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = math.nan
+    if not 0 < factor <= FACTOR_MAX:
+        raise argparse.ArgumentTypeError(
+            f"expected more than 0, at most {FACTOR_MAX}, got {text!r}"
+        )
+    return factor
+
+
 def _run(options: argparse.Namespace) -> Results:
     profile, targets = profile_file.read(options.profile), load_targets()
     if options.kinds:
         profile = profile.only(options.kinds.split(","))
+    profile = profile.scaled(options.times)
     earlier = _earlier(options.baseline)
     options.reports.mkdir(parents=True, exist_ok=True)
     order = runner.Order(

@@ -117,6 +117,11 @@ class Profile:
             raise ProfileError("--kinds", problems)
         return replace(self, traffic=replace(self.traffic, rates=rates))
 
+    def scaled(self, times: float) -> Profile:
+        """The same at so many times its rates."""
+        rates = {kind: rate * times for kind, rate in self.traffic.rates.items()}
+        return replace(self, traffic=replace(self.traffic, rates=rates))
+
 
 def names() -> list[str]:
     """The profiles that lie in `profiles/`."""

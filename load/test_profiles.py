@@ -80,6 +80,7 @@ def test_a_profile_that_cannot_be_run_says_why(
         (["--profile", "stagin"], "did you mean 'staging'?"),
         (["--profile", "/nowhere/own.toml"], "expected one of ci, soak, spike, staging"),
         (["--kinds", "chats"], "unknown kind 'chats', did you mean 'chat'?"),
+        (["--times", "many"], "expected more than 0, at most 1000, got 'many'"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
         (["--processes", "0"], "expected 1 to 1000, got '0'"),
         (["--recheck", "/nowhere"], "expected what a load run kept"),
@@ -112,6 +113,12 @@ def test_the_profiles_can_be_listed(capsys: pytest.CaptureFixture[str]) -> None:
         "spike",
         "staging",
     }
+
+
+def test_a_profile_can_be_narrowed_and_scaled() -> None:
+    found = profile_file.read("ci").only(["chat", "health"]).scaled(2.5)
+
+    assert found.traffic.rates == {"chat": 20.0, "health": 20.0}
 
 
 def test_targets_are_those_of_the_checklist_and_the_design() -> None:
