@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 from verification.harness.command_line import COULD_NOT_RUN, CommandLine
 from verification.harness.mutation import report
+from verification.harness.mutation.experiments import PREFIX, run_experiments
 from verification.harness.mutation.judge import (
     BROKEN,
     CAUGHT,
@@ -25,6 +26,7 @@ from verification.harness.mutation.judge import (
     installed_package,
     judge,
     run_claims,
+    together,
 )
 from verification.harness.mutation.mutant import Mutant, MutantError, read_mutants
 
@@ -52,13 +54,24 @@ def judge_all(mutants: list[Mutant], memory: dict[str, list[str]]) -> list[Detec
 
 
 def judge_healthy(detections: list[Detection], *, partial: bool) -> Claims:
-    """The claims on the healthy service: all of them, or those that caught something, if any."""
+    """The claims on the healthy service: all of them, or those that caught something, if any.
+
+    Experiments of chaos that caught something are performed, too.
+    """
     caught_by = sorted({claim for detection in detections for claim in detection.caught_by})
     if partial and not caught_by:
         return Claims("unknown", {}, "nothing was caught, so nothing was asked")
-    with TemporaryDirectory(prefix="llmhive-healthy-") as folder:
-        claims = tuple(caught_by) if partial else ()
-        return run_claims(Path(folder), claims=claims, workers=AT_ONCE)
+    chaos = [one for one in caught_by if one.startswith(PREFIX)]
+    claims = tuple(one for one in caught_by if one not in chaos)
+    with TemporaryDirectory(prefix="llmhive-healthy-") as name:
+        folder = Path(name)
+        said = []
+        if claims or not partial:
+            asked = claims if partial else ()
+            said.append(run_claims(folder / "claims", claims=asked, workers=AT_ONCE))
+        if chaos:
+            said.append(Claims(*run_experiments(folder / "chaos", chaos)))
+    return together(said)
 
 
 def exit_code(healthy: Claims, detections: list[Detection]) -> int:

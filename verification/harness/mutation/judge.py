@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from verification.harness.mutation import experiments
 from verification.harness.mutation.mutant import Mutant, MutantError, plant
 from verification.harness.processes import CONTROLLER
 from verification.harness.stack.service_environment import service_python
@@ -51,6 +52,20 @@ class Claims:
     def false(self) -> tuple[str, ...]:
         """The ids of the claims that are false."""
         return self.by_verdict.get("false", ())
+
+
+# From worst to best.
+RANK = ("fail", "unknown", "pass")
+
+
+def together(said: Sequence[Claims]) -> Claims:
+    """What several runs said, as one: the worst verdict, the claims of all."""
+    by_verdict: dict[str, tuple[str, ...]] = {}
+    for one in said:
+        for verdict, ids in one.by_verdict.items():
+            by_verdict[verdict] = (*by_verdict.get(verdict, ()), *ids)
+    worst = min((one.verdict for one in said), key=RANK.index, default="unknown")
+    return Claims(worst, by_verdict, "\n".join(one.output for one in said))
 
 
 def installed_package() -> Path:
@@ -115,7 +130,10 @@ def likely(mutant: Mutant, caught_by: Sequence[str]) -> tuple[str, ...]:
 
 
 def judge(mutant: Mutant, package: Path, caught_by: Sequence[str]) -> Detection:
-    """Plant `mutant` and run claims, the likely ones first, until one is false."""
+    """Plant `mutant` and run claims, the likely ones first, until one is false.
+
+    An experiment of chaos that names the mutant comes before all claims.
+    """
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix=f"llmhive-{mutant.id}-") as folder:
         overlay = Path(folder) / "overlay"
@@ -123,8 +141,13 @@ def judge(mutant: Mutant, package: Path, caught_by: Sequence[str]) -> Detection:
             plant(mutant, package, overlay)
         except MutantError as exc:
             return Detection(mutant.id, mutant.group, BROKEN, (), 0.0, str(exc))
-        first = likely(mutant, caught_by)
-        said = run_claims(Path(folder) / "reports", overlay=overlay, until_false=True, first=first)
+        said = Claims("unknown", {}, "")
+        if names := experiments.naming(mutant.id):
+            chaos = Path(folder) / "chaos"
+            said = Claims(*experiments.run_experiments(chaos, names, overlay=overlay))
+        if not said.false:
+            reports, first = Path(folder) / "reports", likely(mutant, caught_by)
+            said = run_claims(reports, overlay=overlay, until_false=True, first=first)
     seconds = round(time.monotonic() - started, 1)
     if said.false:
         return Detection(mutant.id, mutant.group, CAUGHT, said.false, seconds)
