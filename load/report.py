@@ -197,7 +197,7 @@ def _instrument_numbers(results: Results) -> list[tuple[str, str]]:
     ]
 
 
-def _arrivals(results: Results) -> Any:
+def _arrivals(results: Results) -> str:
     every = list(results.recording.samples.values())
     due = [one.at_s for one in results.run.every()]
     sent = [one.sent_s for one in every if one.sent_s is not None]
@@ -205,7 +205,7 @@ def _arrivals(results: Results) -> Any:
     return plots.arrivals(due, sent, dropped, results.run.traffic.duration_s)
 
 
-def _instrument(results: Results) -> Any:
+def _instrument(results: Results) -> str:
     lags = [
         (one.intended_s, one.sent_s - one.intended_s)
         for one in results.recording.samples.values()
