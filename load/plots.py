@@ -119,7 +119,7 @@ class Plot:
         self.line(LEFT, HEIGHT - BOTTOM, WIDTH - RIGHT, HEIGHT - BOTTOM, "axis")
 
     def svg(self, label: str) -> str:
-        """The whole plot, its texts escaped; `label` says what it shows to whoever cannot see it."""
+        """The whole plot, its texts escaped; `label` says what it shows to who cannot see it."""
         return (
             f'<svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label="{escape(label)}">'
             + "".join(self.parts)
