@@ -170,11 +170,14 @@ def check(
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Ruff with all rules, formatting, and the house rules."""
+    """Ruff with all rules, formatting, docstrings, and the house rules."""
     python = str(environment("dev", "dev"))
     ruff = [python, "-m", "ruff"]
+    told = ["llmhive/app", "verification/harness", "verification/checkers"]
+    docstrings = [python, "-m", "interrogate", "-v", "--omit-covered-files", *told]
     rules = [python, "-m", "verification.selftest.house_rules", "rules"]
-    check(session, "lint", [[*ruff, "check", "."], [*ruff, "format", "--check", "."], rules])
+    formatted = [*ruff, "format", "--check", "."]
+    check(session, "lint", [[*ruff, "check", "."], formatted, docstrings, rules])
 
 
 @nox.session

@@ -28,10 +28,13 @@ class SystemClock:
     """The machine's own clocks."""
 
     def monotonic(self) -> float:
+        """Seconds of the system's monotonic clock."""
         return time.monotonic()
 
     def wall(self) -> float:
+        """Seconds since 1970 by the system's calendar."""
         return time.time()
 
     async def sleep(self, seconds: float) -> None:
+        """Let `seconds` of the event loop's time pass."""
         await asyncio.sleep(seconds)

@@ -94,8 +94,11 @@ class RedisObserver(Protocol):
 class Unobserved:
     """An observer that keeps nothing."""
 
-    def redis_failed(self, kind: RedisFailure) -> None: ...
-    def redis_moved(self, *, is_up: bool) -> None: ...
+    def redis_failed(self, kind: RedisFailure) -> None:
+        """Nobody asked."""
+
+    def redis_moved(self, *, is_up: bool) -> None:
+        """Nobody asked."""
 
 
 class LuaScript:
