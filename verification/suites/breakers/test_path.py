@@ -64,6 +64,14 @@ def test_a_failing_provider_is_left_alone_by_all_workers_and_taken_back(
         provider.fail(500)
         opened(target, user)
         gauges.append(shown(target, OPEN))
+        calls = len(provider.journal())
+        eventually(
+            lambda: (asked(target, user, 1), len(provider.journal()))[1],
+            until=lambda count: count > calls,
+            within_s=RECOVERS_WITHIN_S,
+            claim="a probe is sent after the rest",
+            every_s=0.1,
+        )
         provider.clear_rules()
         recovered(target, user)
         gauges.append(shown(target, CLOSED))

@@ -10,6 +10,7 @@ from verification.contract.breakers import ATTEMPTS_PER_PROVIDER
 from verification.harness import capabilities as can
 from verification.harness.claims import claim
 from verification.harness.waiting import together, together_over
+from verification.verdict import UnknownVerdict
 
 if TYPE_CHECKING:
     from verification.harness.target import Target
@@ -18,8 +19,8 @@ NEEDS = [can.USERS, can.SCRIPT]
 # No breaker opens, so that every request asks the first provider.
 UNBROKEN = {
     "BREAKER_MIN_FAILURES": "1000",
-    "S4_LLM_TIMEOUT": "0.6",
-    "S4_STREAM_IDLE_TIMEOUT": "0.6",
+    "S4_LLM_TIMEOUT": "1.2",
+    "S4_STREAM_IDLE_TIMEOUT": "1.2",
 }
 # Waits of a second, of which nothing but chance takes anything off.
 SPREAD = {
@@ -28,6 +29,7 @@ SPREAD = {
     "RETRY_BASE_S": "1",
     "RETRY_CAP_S": "1",
     "RETRY_ATTEMPTS": "2",
+    "S4_LLM_TIMEOUT": "30",
 }
 BUDGET_START, BUDGET_RATIO = 10, 0.2
 STORM = 40
@@ -162,7 +164,8 @@ def test_second_attempts_of_many_requests_do_not_come_in_one_wave(target: Target
         for first, second in (pair for pair in by_text.values() if len(pair) == 2)
     )
     quarter = len(waits_s) // 4
-    assert len(waits_s) == STORM
+    if len(waits_s) < STORM // 2:
+        raise UnknownVerdict(f"{len(waits_s)} of {STORM} requests were asked twice")
     # Full jitter over a second spreads the middle half over about half a second.
     assert waits_s[-quarter - 1] - waits_s[quarter] >= 0.2
     assert waits_s[quarter] < 0.8
