@@ -14,7 +14,7 @@ from typing import Final
 from verification.harness.chat_result import ChatResult
 from verification.harness.http_client import Http
 from verification.harness.target import Target, User
-from verification.harness.waiting import eventually, let_pass, now_s, together
+from verification.harness.waiting import eventually, let_pass, now_s, together, together_over
 from verification.history import History
 from verification.verdict import UnknownVerdict
 
@@ -134,20 +134,23 @@ def slow_stream(target: Target, message: str) -> None:
     )
 
 
-def held(target: Target, user: User, message: str, count: int) -> list[ChatResult]:
+def held(
+    target: Target, user: User, message: str, count: int, *, https: Sequence[Http] = ()
+) -> list[ChatResult]:
     """So many streams at once, all of which go on until each has been admitted or refused.
 
-    Then their callers leave. Takes: `message`, one that `slow_stream` knows.
+    Then their callers leave. Takes: `message`, one that `slow_stream` knows; `https`, over which
+    the first of them go, so that it is known who is asked.
     """
     door = _Door(count)
 
-    def ask() -> ChatResult:
+    def ask(http: Http | None) -> ChatResult:
         arrive = door.arrival()
-        result = target.chat(user, message, stream=True, leave_when=lambda _: arrive())
+        result = target.chat(user, message, stream=True, leave_when=lambda _: arrive(), http=http)
         arrive()
         return result
 
-    return together(count, ask)
+    return together_over([*https, *[None] * (count - len(https))], ask)
 
 
 class _Door:

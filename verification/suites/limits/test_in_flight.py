@@ -18,6 +18,7 @@ from verification.harness.waiting import eventually, let_pass, meanwhile, togeth
 from verification.suites.limits.callers import (
     HELLO,
     admitted,
+    at_each_worker,
     codes,
     decided_together,
     held,
@@ -61,8 +62,8 @@ def test_over_two_workers_no_more_are_in_flight_than_the_tier_allows_and_leaving
     user, name, most = target.new_user(NARROW.name), target.name("message"), NARROW.in_flight
     slow_stream(target, name)
 
-    with decided_together(target):
-        first = held(target, user, name, 3 * most)
+    with at_each_worker(target) as https, decided_together(target):
+        first = held(target, user, name, 3 * most, https=https)
         eventually_free(target, user, name)
 
     if len({one.served_by for one in first}) < target.workers_wanted:

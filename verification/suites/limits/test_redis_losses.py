@@ -15,8 +15,10 @@ from verification.history import History
 from verification.suites.limits.callers import (
     HELLO,
     admitted,
+    at_each_worker,
     burst,
     decided_together,
+    in_turn,
     require_every_worker,
 )
 from verification.suites.limits.scales import CALM, FREE, NARROW
@@ -61,8 +63,8 @@ def test_a_redis_that_lost_its_memory_costs_one_limit_at_most(
 def test_a_redis_that_forgot_its_scripts_limits_as_before(target: Target, history: History) -> None:
     user = target.new_user()
 
-    with decided_together(target):
-        burst(target, user, history, 3)
+    with at_each_worker(target) as https, decided_together(target):
+        in_turn(target, user, history, https=https, each=1)
         target.redis.forget_scripts()
         results = burst(target, user, history, 2 * FREE.requests)
         require_every_worker(target, history)

@@ -82,7 +82,9 @@ def test_at_the_default_scale_the_window_rolls_and_retry_after_tells_when(
     half_s = 2 * tiers.WINDOW_S / STEADY.requests
 
     with (
+        at_each_worker(target) as https,
         decided_together(target),
+        meanwhile(lambda: in_turn(target, steady, history, https=https, each=1)),
         meanwhile(lambda: target.chat(pressing, "Hello", history=history), every_s=0.3),
         meanwhile(lambda: target.chat(steady, "Hello", history=history), every_s=half_s),
     ):
