@@ -41,8 +41,9 @@ class Apparatus:
     _mark: int = 0
     pending: dict[str, StripeEvent] = field(default_factory=dict)
     """Stripe's events that were delivered and not acknowledged yet, by their id."""
-    _users: dict[str, list[User]] = field(default_factory=dict)
-    _customers: dict[str, User] = field(default_factory=dict)
+    known_users: dict[str, list[User]] = field(default_factory=dict)
+    """Tier -> users that were made or lent already."""
+    known_customers: dict[str, User] = field(default_factory=dict)
 
     def chance(self, who: str) -> random.Random:
         """Choices of one caller: the same for the same seed, experiment and name."""
@@ -67,20 +68,20 @@ class Apparatus:
 
     def users(self, tier: str, count: int) -> list[User]:
         """So many users of a tier, the same ones whenever this experiment asks again."""
-        known = self._users.setdefault(tier, [])
+        known = self.known_users.setdefault(tier, [])
         known += [self.target.new_user(tier) for _ in range(count - len(known))]
         return known[:count]
 
     def customer(self, name: str) -> User:
         """The customer of that name, made on first use."""
-        if name not in self._customers:
-            self._customers[name] = self.target.new_customer()
-        return self._customers[name]
+        if name not in self.known_customers:
+            self.known_customers[name] = self.target.new_customer()
+        return self.known_customers[name]
 
     @property
     def customers(self) -> list[User]:
         """Every customer of this experiment."""
-        return list(self._customers.values())
+        return list(self.known_customers.values())
 
     def note(
         self,

@@ -20,7 +20,9 @@ from chaos.apparatus import Apparatus
 from chaos.judgement import Judgement, Owner, Word, judge
 from chaos.kept import Result
 from chaos.runner import owner_of, perform
+from verification.harness import capabilities as can
 from verification.harness import processes
+from verification.harness.stack.choice import REMOTE
 from verification.harness.stack.configuration import configuration
 from verification.harness.target import Target
 from verification.harness.undo import FOLDER, UndoLog, Undone, undo
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from chaos.experiment import Experiment
     from verification.harness.fixtures import Lender, Lent
+    from verification.harness.users import User
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Below the reports' folder: one folder for each experiment.
@@ -58,6 +61,9 @@ class Campaign:
     stack: dict[str, Any] = field(default_factory=dict)
     on_result: Callable[[Result], object] = lambda _: None
     _log: UndoLog | None = None
+    # Elsewhere users are few: an experiment gets those that another one had.
+    _lent_users: dict[str, list[User]] = field(default_factory=dict)
+    _lent_customers: dict[str, User] = field(default_factory=dict)
 
     def run(self, experiments: Mapping[str, Experiment]) -> None:
         """Perform them all; each becomes a result, also what a signal left undone.
@@ -132,10 +138,13 @@ class Campaign:
             raise RuntimeError("expected perform() inside prepared()")
         try:
             lent = lender.lend(configuration(experiment.env, experiment.workers))
+        except AssertionError as error:  # what answers there is not the service
+            return Judgement(Word.FALSE, str(error), Owner.SERVICE)
         except Exception as error:  # noqa: BLE001  it cannot begin: unknown, and it says why
             return Judgement(Word.UNKNOWN, f"could not begin: {error}", owner_of(error))
         self.stack = {"kind": lent.stack.kind, "versions": dict(lent.stack.versions)}
-        if lent.stack.faults is not None:
+        is_ours = lent.stack.kind != REMOTE
+        if can.PROXY in lent.stack.capabilities:
             lent.stack.faults.undo_log = log
         apparatus = Apparatus(
             name=name,
@@ -144,6 +153,8 @@ class Campaign:
             undo_log=log,
             seed=self.seed,
             limits=experiment.limits,
+            known_users={} if is_ours else self._lent_users,
+            known_customers={} if is_ours else self._lent_customers,
         )
         try:
             perform(experiment, apparatus)

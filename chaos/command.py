@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
         if options.list:
             return _say(plan.listed(chosen))
         if options.plan:
-            return _say(plan.planned(chosen, options.target))
+            return _say(_planned(options, chosen))
         if options.recheck:
             return _finish(_rechecked(options), options.reports)
         return _finish(_performed(options, chosen), options.reports)
@@ -95,6 +95,15 @@ def parser() -> argparse.ArgumentParser:
 def _say(text: str) -> int:
     print(text)  # noqa: T201  the command's answer
     return 0
+
+
+def _planned(options: argparse.Namespace, chosen: Mapping[str, Experiment]) -> str:
+    if not options.target:
+        return plan.planned(chosen)
+    target = read_target(options.target)
+    told = target.budget.told(stacks.estimate(target, chosen))
+    lacking = {name: stacks.lacks(target, one) for name, one in chosen.items()}
+    return plan.planned(chosen, f"{target.base_url}, which would use {told}", lacking)
 
 
 def _finish(conclusion: Conclusion, reports: Path) -> int:

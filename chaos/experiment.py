@@ -111,9 +111,10 @@ def either(first: Moment, second: Moment) -> Moment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How far an experiment may go, whatever happens."""
+    """How far an experiment may go, whatever happens; of its operations `chats` ask a provider."""
 
     operations: int = 2000
+    chats: int = 1500
     seconds: float = 40.0
 
 

@@ -9,8 +9,6 @@ from chaos.steady_state import SAYS
 from verification.harness.stack.configuration import configuration
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from chaos.experiment import Experiment
 
 
@@ -20,15 +18,26 @@ def listed(experiments: Mapping[str, Experiment]) -> str:
     return "\n".join(f"{name:{width}}  {one.claim}" for name, one in experiments.items())
 
 
-def planned(experiments: Mapping[str, Experiment], target: Path | None) -> str:
-    """What each would touch, for how long, and how it is undone."""
-    longest_s = sum(one.limits.seconds + one.recovery_s for one in experiments.values())
-    where = f"the target of {target}" if target else "a service, a Redis and simulators of its own"
+def planned(
+    experiments: Mapping[str, Experiment],
+    where: str = "a service, a Redis and simulators of its own",
+    lacking: Mapping[str, list[str]] | None = None,
+) -> str:
+    """What each would touch, for how long, and how it is undone.
+
+    Takes: `lacking`, what the target lacks for an experiment, by name; those are not performed.
+    """
+    left_out = {name: what for name, what in (lacking or {}).items() if what}
+    possible = {name: one for name, one in experiments.items() if name not in left_out}
+    longest_s = sum(one.limits.seconds + one.recovery_s for one in possible.values())
     head = (
-        f"{len(experiments)} experiments on {where}; at most {longest_s / 60:.0f} min in all\n"
+        f"{len(possible)} of {len(experiments)} experiments on {where}; "
+        f"at most {longest_s / 60:.0f} min in all\n"
         f"before and after each: {SAYS}"
     )
-    return "\n\n".join([head, *(_planned(name, one) for name, one in experiments.items())])
+    tail = [f"{name}: not performed, for want of {', '.join(w)}" for name, w in left_out.items()]
+    parts = [head, *(_planned(name, one) for name, one in possible.items()), "\n".join(tail)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _planned(name: str, one: Experiment) -> str:

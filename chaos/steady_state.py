@@ -37,7 +37,7 @@ def what_is_wrong(apparatus: Apparatus) -> str:
 
 def _links(apparatus: Apparatus) -> str:
     target = apparatus.target
-    if can.FAULTS not in target.capabilities:
+    if can.PROXY not in target.capabilities:
         return ""
     left = target.faults.left_over()
     return f"faults are left on {', '.join(left)}" if left else ""

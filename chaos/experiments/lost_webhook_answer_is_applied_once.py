@@ -7,7 +7,7 @@ acknowledged when it is asked about.
 
 from __future__ import annotations
 
-from chaos.experiment import Experiment, after
+from chaos.experiment import Experiment, Limits, after
 from chaos.nemeses.answers import lose_answers
 from chaos.workloads.webhooks import everything_delivered, stripe_delivers
 from verification.checkers.availability import AnswersAsPromised
@@ -23,7 +23,7 @@ EXPERIMENT = Experiment(
     claim="an event whose answer was lost is applied once, and acknowledged when it comes again",
     source="DESIGN 3.6",
     proves=(promises.APPLIED_ONCE, promises.ACKNOWLEDGED_WHEN_DONE),
-    workload=stripe_delivers(customers=3, proxied=True),
+    workload=stripe_delivers(customers=3, proxied=True, one_off=True),
     nemesis=lose_answers(),
     strikes=after(8, "deliver"),
     heals=after(6, "deliver", status=0),
@@ -33,5 +33,7 @@ EXPERIMENT = Experiment(
         AppliedExactlyOnce(),
         AnswersAsPromised(f="deliver", broken=frozenset({AGAIN, LOST, CUT}), wants=LOST),
     ),
+    workers=1,
+    limits=Limits(operations=600, chats=20),
     mutants=("st-duplicate-never-acknowledged",),
 )

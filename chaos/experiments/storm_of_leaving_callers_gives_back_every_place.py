@@ -30,5 +30,5 @@ EXPERIMENT = Experiment(
         PlacesComeBack(),
         AnswersAsPromised(well=frozenset({WHOLE, LEFT})),
     ),
-    mutants=("td-caller-left-unnoticed",),
+    mutants=("td-caller-left-unnoticed", "cl-places-kept-by-leavers"),
 )

@@ -13,6 +13,6 @@ def lose_answers() -> Nemesis:
         does="what the service answers by its proxy is lost, after it has acted",
         touches="the proxy before the service, which nothing but this experiment's callers use",
         undone_by="the timeout toxic is removed from the proxy before the service",
-        needs=(can.FAULTS,),
+        needs=(can.PROXY,),
         hold=lambda apparatus: apparatus.target.faults.lose_answers("service"),
     )

@@ -70,12 +70,21 @@ def test_a_wrong_name_is_refused_with_what_was_expected(
 
 
 def test_the_plan_says_what_is_touched_how_long_and_how_it_is_undone() -> None:
-    text = planned(EXPERIMENTS, None)
+    text = planned(EXPERIMENTS)
 
     for one in EXPERIMENTS.values():
         assert one.nemesis.touches in text
         assert one.nemesis.undone_by in text
     assert text.count("\n  at most ") == len(EXPERIMENTS)
+
+
+def test_the_plan_for_a_target_leaves_out_what_it_lacks() -> None:
+    name, *others = EXPERIMENTS
+
+    text = planned(EXPERIMENTS, "staging", {name: ["faults"]})
+
+    assert text.startswith(f"{len(others)} of {len(EXPERIMENTS)} experiments on staging")
+    assert text.endswith(f"{name}: not performed, for want of faults")
 
 
 def test_the_list_has_a_line_for_each() -> None:

@@ -43,12 +43,15 @@ class Callers:
 
     count: int = 4
     tier: str = "enterprise"
+    is_one_user: bool = False
+    """All of them with the key of one user."""
     every_s: float = 0.05
     streaming: float = 0.25
     message: str = "hello"
     models: Sequence[str | None] = (None,)
     leaves_after_s: tuple[float, float] | None = None
-    """Leaves so many seconds after sending, chosen by the seed between these two."""
+    """Leaves so many seconds after sending, chosen by the seed between these two; of a stream
+    also as soon as it begins, as often as not."""
 
 
 def ask(
@@ -62,6 +65,7 @@ def ask(
     timeout_s: float = PATIENCE_S,
     model: str | None = None,
     leaves: bool = False,
+    leave_when: Callable[[bytes], object] | None = None,
 ) -> Operation:
     """One chat request, written down. Takes: `leaves`, whether the caller leaves in time."""
     more: dict[str, Any] = {} if model is None else {"model": model}
@@ -71,6 +75,7 @@ def ask(
         stream=stream,
         timeout_s=timeout_s,
         http=http,
+        leave_when=leave_when,
         **more,
     )
     how = {"stream": stream, "model": model}
@@ -139,9 +144,10 @@ def chat_callers(*groups: Callers) -> Workload:
     def run(apparatus: Apparatus) -> Iterator[None]:
         with ExitStack() as callers:
             for number, group in enumerate(groups):
-                for user_number, user in enumerate(apparatus.users(group.tier, group.count)):
-                    name = f"{group.tier}-{number}.{user_number}"
-                    act = _caller(apparatus, group, user, name)
+                users = apparatus.users(group.tier, 1 if group.is_one_user else group.count)
+                for caller in range(group.count):
+                    name = f"{group.tier}-{number}.{caller}"
+                    act = _caller(apparatus, group, users[caller % len(users)], name)
                     callers.enter_context(meanwhile(act, every_s=group.every_s))
             yield
 
@@ -154,16 +160,18 @@ def _caller(apparatus: Apparatus, group: Callers, user: User, name: str) -> Call
     def ask_once() -> None:
         if apparatus.is_spent:
             return
-        leaves = group.leaves_after_s
+        leaves, stream = group.leaves_after_s, chance.random() < group.streaming
+        at_once = leaves is not None and stream and chance.random() < 1 / 2
         ask(
             apparatus,
             user,
             f"{group.message} ({apparatus.name} {name} {next(numbers)})",
             process=name,
-            stream=chance.random() < group.streaming,
+            stream=stream,
             model=chance.choice(group.models),
             timeout_s=chance.uniform(*leaves) if leaves else PATIENCE_S,
             leaves=leaves is not None,
+            leave_when=bool if at_once else None,
         )
 
     return ask_once

@@ -9,6 +9,8 @@ from typing import Final
 
 FAULTS: Final = "faults"
 """Toxiproxy stands before Redis, the providers, Stripe and the service."""
+PROXY: Final = "proxy"
+"""Toxiproxy stands before the service, for whoever goes to it by `proxied_url`."""
 REDIS_READ: Final = "redis_read"
 """Redis can be read."""
 REDIS_WRITE: Final = "redis_write"
@@ -45,6 +47,7 @@ POSTGRES: Final = "postgres"
 EVERY: Final = frozenset(
     {
         FAULTS,
+        PROXY,
         REDIS_READ,
         REDIS_WRITE,
         RESTART,

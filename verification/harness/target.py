@@ -64,7 +64,7 @@ class Target:
     @property
     def proxied_url(self) -> str:
         """The same service through Toxiproxy (link "service"). Stays across restarts."""
-        return self._stack.need(can.FAULTS).proxied_url
+        return self._stack.need(can.PROXY).proxied_url
 
     @property
     def instance(self) -> str:
@@ -335,8 +335,11 @@ class Target:
 
     @property
     def faults(self) -> Faults:
-        """Faults on the links "redis", "openai", "anthropic", "stripe" and "service"."""
-        return self._stack.need(can.FAULTS).faults
+        """Faults on the links "redis", "openai", "anthropic", "stripe" and "service".
+
+        Elsewhere "service" is the only one, where there is a proxy of our own before it.
+        """
+        return self._stack.need(can.PROXY).faults
 
     def database_lock(self) -> AbstractContextManager[None]:
         """Hold SQLite's write lock from outside for as long as the context lasts."""
