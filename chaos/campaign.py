@@ -97,14 +97,14 @@ class Campaign:
             self.say(f"left by an earlier run: {one}")
         run_id = secrets.token_hex(4)
         log = UndoLog(self.undo_folder, f"chaos-{run_id}")
-        processes.keeper().note_in(log)
         self._log = log
         try:
-            lender = self.make_lender(run_id)
-            yield lender
-            lender.close()
+            with processes.own_keeper() as keeper:
+                keeper.note_in(log)
+                lender = self.make_lender(run_id)
+                yield lender
+                lender.close()
         finally:
-            processes.end_all()
             for one in log.close():
                 if one.was_left:
                     self.say(f"left behind and undone now: {one}")

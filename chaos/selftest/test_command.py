@@ -113,11 +113,11 @@ def test_list_and_plan_touch_nothing(
     assert REAL in capsys.readouterr().out
 
 
-def keep(folder: Path, history: History) -> None:
+def keep(folder: Path, history: History, name: str = REAL) -> None:
     """A kept experiment of that name, as a run leaves it."""
     folder.mkdir(parents=True)
     history.write(folder / kept.HISTORY)
-    facts = {"schema": kept.SCHEMA, "name": REAL, "nemesis": "x", "workload": "y"}
+    facts = {"schema": kept.SCHEMA, "name": name, "nemesis": "x", "workload": "y"}
     more = {"workers": 2, "env": {}, "undone_by": "z"}
     (folder / kept.FACTS).write_text(json.dumps({**facts, **more}))
 
