@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from verification.harness import lifetime, undo_ways
 from verification.harness.waiting import came_true
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from verification.harness.undo import UndoLog
 
@@ -284,12 +285,18 @@ def _controller() -> list[str]:
 _keepers: list[KeeperLink] = []
 
 
-def end_all() -> None:
-    """End every child of this process now, and their keeper; the next start begins anew."""
-    while _keepers:
-        one = _keepers.pop()
-        atexit.unregister(one.close)
-        one.close()
+@contextmanager
+def own_keeper() -> Iterator[KeeperLink]:
+    """Hold the children that are started inside by a keeper of their own, which ends them after."""
+    mine = KeeperLink()
+    atexit.register(mine.close)
+    _keepers.append(mine)
+    try:
+        yield mine
+    finally:
+        _keepers.remove(mine)
+        atexit.unregister(mine.close)
+        mine.close()
 
 
 def keeper() -> KeeperLink:
@@ -297,4 +304,4 @@ def keeper() -> KeeperLink:
     if not _keepers:
         _keepers.append(KeeperLink())
         atexit.register(_keepers[0].close)
-    return _keepers[0]
+    return _keepers[-1]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from verification.harness.lifetime import birth
-from verification.harness.processes import ChildError, KeeperLink, keeper
+from verification.harness.processes import ChildError, KeeperLink, keeper, own_keeper
 from verification.harness.waiting import came_true
 
 if TYPE_CHECKING:
@@ -127,3 +127,17 @@ def test_a_closed_keeper_leaves_no_pipe_open() -> None:
     assert link._process.stdout is not None
     assert link._process.stdin.closed
     assert link._process.stdout.closed
+
+
+def test_a_keeper_of_their_own_ends_its_children_and_no_others(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    outer = shell("exec sleep 600", tmp_path)
+
+    with own_keeper() as mine:
+        inner = shell("exec sleep 600", tmp_path / "inner")
+        assert inner.keeper is mine
+
+    assert birth(inner.pid) is None
+    assert outer.is_alive
+    assert keeper() is outer.keeper
+    outer.kill()
