@@ -188,6 +188,54 @@ def test_a_request_whose_decision_was_lost_on_its_way_back_counts_once(target: T
     assert requests_left(results[-1:]) == [ENTERPRISE.requests - len(results)]
 
 
+@claim(
+    "limits.redis-answers-late.counted-once",
+    proves=[promises.COUNTED_ONCE],
+    needs=NEEDS,
+    workers=2,
+    faults=("redis",),
+)
+def test_answers_of_redis_that_come_late_count_once_and_for_nobody_else(target: Target) -> None:
+    users = together_over((ENTERPRISE.name, ENTERPRISE.name), target.new_user)
+    results: dict[str, list[ChatResult]] = {user.id: [] for user in users}
+
+    def ask(user: User, http: Http) -> None:
+        results[user.id].append(target.chat(user, HELLO, http=http))
+
+    with at_each_worker(target) as (http, _):
+        for _ in range(5):
+            ask(users[0], http)
+        # Around the deadline of 50 ms: some are late, seldom three in a row.
+        with target.faults.slow("redis", 40, jitter_ms=20):
+            for _ in range(20):
+                ask(users[0], http)
+                ask(users[1], http)
+        shared = {
+            user.id: [*results[user.id], *asked_until_shared(target, user, http)] for user in users
+        }
+
+    answers = [one for own in shared.values() for one in own]
+    assert [str(one.answer) for one in answers if one.status != 200] == []
+    if not any(map(is_degraded, answers)):
+        raise UnknownVerdict("no answer of Redis was late")
+    told = {name: _told(own) for name, own in shared.items()}
+    assert told == {name: _true(own) for name, own in shared.items()}
+
+
+def _told(results: list[ChatResult]) -> list[int]:
+    """What the shared answers say is left, in their order."""
+    return requests_left([one for one in results if not is_degraded(one)])
+
+
+def _true(results: list[ChatResult]) -> list[int]:
+    """What was left then: a lone caller's admitted requests, each of which counts once."""
+    return [
+        ENTERPRISE.requests - number
+        for number, one in enumerate(results, 1)
+        if not is_degraded(one)
+    ]
+
+
 def asked_until_shared(target: Target, user: User, http: Http) -> list[ChatResult]:
     """Requests to a worker until it asks Redis again, the last of which did."""
     results: list[ChatResult] = []
