@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from chaos.experiment import Read, Workload
+from chaos.experiment import Phase, Read, Workload
 from verification.harness import billing, stripe_events, stripe_objects
 from verification.harness import capabilities as can
 from verification.harness.http_client import Http
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from verification.harness.stripe_objects import Subscription
     from verification.harness.users import User
 
-# Shorter than Stripe's, longer than any answer on loopback.
-DELIVERY_WITHIN_S: Final = 1.5
+# Shorter than Stripe's patience, longer than a duplicate waits for the first delivery.
+DELIVERY_WITHIN_S: Final = 5.0
+# Where answers are lost on their way, there is nothing to wait for.
+LOST_WITHIN_S: Final = 1.0
 # Of acknowledged events, so many are delivered once more, as Stripe says that it may.
 DUPLICATES: Final = 0.2
 SETTLED_WITHIN_S: Final = 20.0
@@ -117,13 +119,14 @@ def deliver(
     """Deliver an event once; it waits to be delivered again unless it was acknowledged."""
     target = apparatus.target
     apparatus.pending[event.id] = event
+    is_lost = http is not None and apparatus.phase is Phase.DURING
     answer = billing.deliver(
         target,
         event,
         apparatus.history,
         process=process,
         http=http,
-        timeout_s=DELIVERY_WITHIN_S,
+        timeout_s=LOST_WITHIN_S if is_lost else DELIVERY_WITHIN_S,
     )
     if 200 <= answer.status < 300 and answer.is_complete:  # noqa: PLR2004  HTTP's own
         apparatus.pending.pop(event.id, None)

@@ -19,6 +19,8 @@ from toxiproxy.exceptions import InvalidToxic, NotFound, ProxyExists
 
 # Toxiproxy's API answers in a few ms; this leaves room for a busy machine of two cores.
 API_WITHIN_S = 10.0
+# A toxic that goes passes on what it holds first, up to 5 s for each connection (link.go).
+REMOVAL_WITHIN_S = 60.0
 LOOPBACK = "127.0.0.1"
 
 
@@ -108,7 +110,8 @@ class Toxiproxy:
 
     def remove_toxic(self, proxy: str, name: str) -> None:
         """Remove a toxic; none there is as good."""
-        self._call("delete", f"/proxies/{proxy}/toxics/{name}", or_none=True)
+        path = f"/proxies/{proxy}/toxics/{name}"
+        self._call("delete", path, or_none=True, timeout=REMOVAL_WITHIN_S)
 
     def _call(self, verb: str, path: str, *, or_none: bool = False, **body: Any) -> dict[str, Any]:
         options = {"timeout": API_WITHIN_S, "proxies": {"no_proxy": LOOPBACK}, **body}
