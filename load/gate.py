@@ -38,7 +38,7 @@ SAID = {"late": "are late", "failed": "failed"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """How many requests of a target met which fate, and how many the service itself refused."""
+    """How many requests of a target met which fate, and how many the service plainly refused."""
 
     n: int
     late: int
@@ -222,10 +222,10 @@ def decide(
 
 def _undecided(tally: Tally, least: float, most: float, allowed: float, what: str) -> str:
     heaps = f" (they come in heaps of {tally.effect:.0f})" if tally.effect > 1.5 else ""  # noqa: PLR2004  worth a word
-    return (
-        f"between {least:.2%} and {most:.2%} {SAID[what]}{heaps}, at most {allowed:.2%} expected: "
-        "a longer run decides"
-    )
+    told = f"between {least:.2%} and {most:.2%} {SAID[what]}{heaps}, at most {allowed:.2%} expected"
+    if tally.unsure:
+        return f"{told}; {tally.unsure} are unsure, the machine's or the generator's doing"
+    return f"{told}: a longer run decides"
 
 
 def design_effect(seen: Sequence[Mark]) -> float:

@@ -79,13 +79,25 @@ def test_a_crowd_makes_of_a_fail_an_unknown_and_never_a_pass() -> None:
     assert {one.verdict.valid for one in found if not one.unverified} == {None}
 
 
-def test_a_service_that_answers_errors_fails_in_a_crowd_as_well() -> None:
+@pytest.mark.parametrize(
+    ("error", "status", "took_s", "fate"),
+    [
+        ("internal_error", 500, 0.004, Fate.LATE),
+        ("refused", None, 1.0, Fate.LATE),
+        ("database_unavailable", 503, 2.4, Fate.UNSURE),
+        ("timeout", None, 35.0, Fate.UNSURE),
+    ],
+)
+def test_only_a_failure_that_took_long_is_unsure_in_a_crowd(
+    error: str, status: int | None, took_s: float, fate: Fate
+) -> None:
     arrival = next(arrivals(traffic()))
-    refused = known_truths.failed(arrival, "internal_error", 500)
+    failure = known_truths.failed(arrival, error, status, took_s)
 
-    found = mark(refused, Lens("answered", 1.0, crowd=[(0.0, 100.0)]))
+    crowded = mark(failure, Lens("answered", 1.0, crowd=[(0.0, 100.0)]))
 
-    assert found.fate is Fate.LATE
+    assert crowded.fate is fate
+    assert mark(failure, Lens("answered", 1.0)).fate is Fate.LATE
 
 
 def test_this_machine_can_be_looked_at() -> None:
