@@ -23,10 +23,8 @@ from verification.harness.stack import choice, defaults
 from verification.harness.stack.configuration import configuration
 from verification.harness.stack.local import LiveStack, LocalStacks
 
-# Kept as the suite has them: migrations at the start, quick probes of health, a quick stop.
-KEPT: Final = frozenset(
-    {"LLMHIVE_ENVIRONMENT", "DRAIN_SECONDS", "SHUTDOWN_GRACE_S", "HEALTH_PROBE_INTERVAL_S"}
-)
+# Kept as the suite has them: migrations at the start, a quick stop.
+KEPT: Final = frozenset({"LLMHIVE_ENVIRONMENT", "DRAIN_SECONDS", "SHUTDOWN_GRACE_S"})
 
 
 @contextmanager
