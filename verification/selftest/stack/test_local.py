@@ -103,6 +103,7 @@ def test_a_scripted_text_is_no_trouble(live: LiveStack) -> None:
 
 
 def test_a_scripted_failure_is_trouble_once_the_service_counted_it(live: LiveStack) -> None:
+    live.service.restart()  # what other tests had it count is forgotten
     live.stack.providers["openai"].fail(500, times=1)
 
     live.end_claim()

@@ -132,7 +132,7 @@ def test_what_a_target_elsewhere_lacks_is_named(tmp_path: Path, staging: Elsewhe
     with lending(write_file(tmp_path, staging.url, more=MADE)) as stacks:
         target = Target(stacks.stack)
 
-        with pytest.raises(MissingCapabilityError, match="faults"):
+        with pytest.raises(MissingCapabilityError, match="proxy"):
             _ = target.faults
 
 
