@@ -1,9 +1,9 @@
 """The workflows of docs/ci.md: checked by actionlint, and their steps run as shell.
 
-`python -m verification.selftest.workflow [--run]`, through `nox -s workflow`. A step is run as
-GitHub runs it (`bash -e -o pipefail`), in the root of the repository, once per command; what
-an action would do (checkout, cache, upload) is left out. Exit codes: 0 fine, 1 a step or the
-lint failed, 3 the document cannot be read or actionlint cannot be had.
+`python -m verification.selftest.workflow [--run [NAME …]]`, through `nox -s workflow`. A step is
+run as GitHub runs it (`bash -e -o pipefail`), in the root of the repository, once per command;
+what an action would do (checkout, cache, upload) is left out. Exit codes: 0 fine, 1 a step or
+the lint failed, 3 the document cannot be read or actionlint cannot be had.
 """
 
 from __future__ import annotations
@@ -60,6 +60,17 @@ def workflows(text: str) -> list[str]:
     if not found:
         raise WorkflowError("expected blocks of ```yaml with a workflow, got none")
     return found
+
+
+def named(found: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The workflows of those names, all of them when none is named.
+
+    Raises: WorkflowError for a name that none has.
+    """
+    by_name = {str(yaml.safe_load(text).get("name")): text for text in found}
+    if unknown := sorted(set(names) - set(by_name)):
+        raise WorkflowError(f"expected names of {sorted(by_name)}, got {unknown}")
+    return [by_name[name] for name in names] if names else list(found)
 
 
 def steps(workflow: str) -> Iterator[Step]:
@@ -134,15 +145,16 @@ def run_all(found: Sequence[str]) -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`[--run]`."""
-    if unknown := set(arguments) - {"--run"}:
-        print(f"expected nothing or --run, got {sorted(unknown)}", file=sys.stderr)  # noqa: T201  answer
+    """`[--run [NAME …]]`: the steps of all workflows, or of those that are named."""
+    if arguments and arguments[0] != "--run":
+        print(f"expected nothing or --run [NAME …], got {arguments}", file=sys.stderr)  # noqa: T201  answer
         return COULD_NOT
     try:
         found = workflows(DOCUMENT.read_text("utf-8"))
+        chosen = named(found, arguments[1:])
         if lint(found, program()):
             return FAILED
-        return run_all(found) if "--run" in arguments else 0
+        return run_all(chosen) if arguments else 0
     except (OSError, WorkflowError) as error:
         print(f"could not run: {error}", file=sys.stderr)  # noqa: T201  answer
         return COULD_NOT
