@@ -17,7 +17,7 @@ LIBRARY: Final = "libfaketimeMT.so.1"
 SHIFT_FILE: Final = "clock-shift"
 
 
-def library() -> Path | None:
+def faketime() -> Path | None:
     """The installed libfaketime, None when there is none."""
     found = (
         path for folder in FOLDERS for path in Path("/").glob(f"{folder.lstrip('/')}/{LIBRARY}")
@@ -27,7 +27,7 @@ def library() -> Path | None:
 
 def shiftable() -> dict[str, str]:
     """The variables that make a service's wall clock shiftable; {} without the library."""
-    found = library()
+    found = faketime()
     if found is None:
         return {}
     return {

@@ -71,7 +71,7 @@ class Canaries:
 
 def capabilities() -> frozenset[str]:
     """What every stack that the suite starts can do: clocks only where libfaketime is."""
-    return can.LOCAL | ({can.CLOCK} if clock.library() else set())
+    return can.LOCAL | ({can.CLOCK} if clock.faketime() else set())
 
 
 def new_canaries() -> Canaries:
