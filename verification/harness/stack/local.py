@@ -22,6 +22,7 @@ from verification.harness.redis_view import RedisView
 from verification.harness.service_logs import ServiceLogs
 from verification.harness.stack import defaults
 from verification.harness.stack.model import Stack, StackError
+from verification.harness.stack.prepared_data import PreparedData
 from verification.harness.stack.service import Service, merged, new_instance
 from verification.harness.stack.simulators import Trio, TrioPool
 from verification.harness.toxiproxy_link import Link, Toxiproxy, ToxiproxyError
@@ -141,6 +142,7 @@ class LocalStacks:
         self.folder = Path(tempfile.mkdtemp(prefix="llmhive-vfy-"))
         keeper().remove_at_end(self.folder)
         self._trios = TrioPool(self.folder)
+        self._prepared = PreparedData(self.folder)
         self._toxiproxy: Toxiproxy | None = None
 
     @property
@@ -175,6 +177,8 @@ class LocalStacks:
         stack.control = stack.shell = stack.users = service
         live = LiveStack(stack, service, redis_server, links, trio, folder)
         try:
+            if key := self._prepared.copy_into(service.data, settings):
+                service.know_operator(key)
             service.start()
         except StackError:
             self.end(live)

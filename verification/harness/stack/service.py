@@ -24,7 +24,13 @@ from verification.harness.stack.model import (
     Stack,
     StackError,
 )
-from verification.harness.stack.service_environment import clean_environment, service_python
+from verification.harness.stack.prepared_data import OPERATOR
+from verification.harness.stack.service_environment import (
+    COMMAND_WITHIN_S,
+    clean_environment,
+    run_command,
+    service_python,
+)
 from verification.harness.users import User
 from verification.harness.waiting import came_true, now_s
 
@@ -38,14 +44,10 @@ if TYPE_CHECKING:
 START_WITHIN_S: Final = 30.0
 # Beyond the drain and the grace that the settings name: the last log lines, the exit itself.
 STOP_MARGIN_S: Final = 3.0
-# `llmhive keys create` is a start of Python and one transaction.
-COMMAND_WITHIN_S: Final = 30.0
 # One transaction; a locked database is waited for as long as a request would.
 OPERATOR_WITHIN_S: Final = 5.0
 ADMIN_USERS: Final = "/api/admin/users"
 CREATED: Final = 201
-OPERATOR: Final = "vfy-operator"
-"""The user of the suite's own admin key, and the name of that key among the secrets."""
 
 
 class Service:
@@ -179,7 +181,7 @@ class Service:
         own = {"LLMHIVE_DATA_DIR": str(data), "LLMHIVE_INSTANCE": new_instance()}
         settings = merged({**self.settings, **own}, env)
         child = _spawn(folder, data, settings, workers, "beside")
-        return child, partial(_run, folder, data, settings)
+        return child, partial(run_command, folder, data, settings)
 
     def _stop(self, child: Child) -> None:
         child.stop(self._grace_s())
@@ -241,7 +243,7 @@ class Service:
 
     def run(self, arguments: Sequence[str], *, timeout_s: float = COMMAND_WITHIN_S) -> Finished:
         """Run `llmhive <arguments>` in the service's environment and folder."""
-        return _run(self.folder, self.data, self.settings, arguments, timeout_s=timeout_s)
+        return run_command(self.folder, self.data, self.settings, arguments, timeout_s=timeout_s)
 
     # UserSource
 
@@ -269,11 +271,14 @@ class Service:
         )
 
     def operators_key(self) -> str:
-        """The key with scope `admin` of this service's data, made on first use."""
+        """The key with scope `admin` of this service's data; made on first use if need be."""
         if OPERATOR not in self.stack.secrets:
-            made = self._create_key("--user", OPERATOR, "--scope", "admin")
-            self.stack.secrets = {**self.stack.secrets, OPERATOR: str(made["key"])}
+            self.know_operator(str(self._create_key("--user", OPERATOR, "--scope", "admin")["key"]))
         return self.stack.secrets[OPERATOR]
+
+    def know_operator(self, key: str) -> None:
+        """From now on this is the operator's key, one of the secrets that must not leak."""
+        self.stack.secrets = {**self.stack.secrets, OPERATOR: key}
 
     def _create_key(self, *options: str) -> dict[str, Any]:
         done = self.run(["keys", "create", *options, "--json"])
@@ -291,24 +296,6 @@ def _spawn(folder: Path, data: Path, settings: Mapping[str, str], workers: int, 
         folder=folder,
         cwd=data,
         env={**clean_environment(folder), **settings},
-    )
-
-
-def _run(
-    folder: Path,
-    data: Path,
-    settings: Mapping[str, str],
-    arguments: Sequence[str],
-    *,
-    timeout_s: float = COMMAND_WITHIN_S,
-) -> Finished:
-    return keeper().run(
-        [service_python(), "-P", "-m", "llmhive", *arguments],
-        name="command",
-        folder=folder,
-        cwd=data,
-        env={**clean_environment(folder), **settings},
-        timeout_s=timeout_s,
     )
 
 

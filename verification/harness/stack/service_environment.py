@@ -1,4 +1,4 @@
-"""Where the service's own environment is, and what a process in it gets to see."""
+"""Where the service's own environment is, what a process in it gets to see, and its commands."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import json
 import os
 from typing import TYPE_CHECKING, Final
 
+from verification.harness.processes import Finished, keeper
 from verification.harness.stack.model import StackError
 from verification.harness.stack.programs import ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 # What a program needs to run at all; everything else would be an accident of this machine.
 PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
+# `llmhive keys create` is a start of Python and one transaction.
+COMMAND_WITHIN_S: Final = 30.0
 
 
 class NoServiceEnvironmentError(StackError):
@@ -42,3 +46,25 @@ def clean_environment(folder: Path) -> dict[str, str]:
     overlay = os.environ.get("LLMHIVE_OVERLAY")
     found = {"PYTHONPATH": overlay} if overlay else {}
     return {**passed, **coverage, **found, "HOME": str(folder), "TMPDIR": str(folder)}
+
+
+def run_command(
+    folder: Path,
+    data: Path,
+    settings: Mapping[str, str],
+    arguments: Sequence[str],
+    *,
+    timeout_s: float = COMMAND_WITHIN_S,
+) -> Finished:
+    """Run `llmhive <arguments>` with these settings on a data folder; its output goes to `folder`.
+
+    Raises: NoServiceEnvironmentError, and ChildError when Python cannot be started.
+    """
+    return keeper().run(
+        [service_python(), "-P", "-m", "llmhive", *arguments],
+        name="command",
+        folder=folder,
+        cwd=data,
+        env={**clean_environment(folder), **settings},
+        timeout_s=timeout_s,
+    )

@@ -55,6 +55,13 @@ def test_the_service_is_told_the_proxies_and_never_the_servers(live: LiveStack) 
     assert all(f":{live.links[link].port}" in settings[name] for link, name in told.items())
 
 
+def test_a_stack_begins_with_the_operators_key_and_without_a_command(live: LiveStack) -> None:
+    key = live.service.operators_key()
+
+    assert key == "key-vfy-operator"
+    assert list(live.folder.glob("command-*.out")) == []
+
+
 def test_a_claims_settings_win_over_the_defaults(cache: StackCache) -> None:
     stack = cache.lend(configuration({"DRAIN_SECONDS": "9", "STRIPE_SECRET_KEY": None})).stack
 

@@ -13,6 +13,7 @@ import signal
 import socket
 import sqlite3
 import sys
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -95,13 +96,20 @@ def fork(listener: socket.socket) -> None:
         work(listener)
 
 
+def remember(*ids: str) -> None:
+    """Write ids into the database; it is made first if need be."""
+    file = Path(os.environ.get("LLMHIVE_DATA_DIR", ".")) / "llmhive.db"
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("CREATE TABLE IF NOT EXISTS seen (id TEXT)")
+        database.executemany("INSERT INTO seen VALUES (?)", [(each,) for each in ids])
+
+
 def serve(workers: int, port: int) -> None:
     """Announce, serve, replace dead workers, end on SIGTERM."""
     if "STAND_IN_PROBLEM" in os.environ:
         sys.stderr.write(f"STAND_IN_PROBLEM: {os.environ['STAND_IN_PROBLEM']}\n")
         sys.exit(3)
-    file = Path(os.environ.get("LLMHIVE_DATA_DIR", ".")) / "llmhive.db"
-    sqlite3.connect(file).execute("CREATE TABLE IF NOT EXISTS seen (id TEXT)").close()
+    remember()
     try:
         listener = socket.create_server(("127.0.0.1", port))
     except OSError as error:
@@ -133,8 +141,11 @@ def main() -> None:
         serve(asked.workers, asked.port)
     elif asked.words == ["keys", "create"]:
         key = f"key-{asked.user}"
+        remember(key)
         say({"key": key, "key_id": "k1", "user": asked.user, "tier": asked.tier})
     else:
+        if asked.words == ["migrate"]:
+            remember()
         Path(asked.words[0]).touch()
 
 
