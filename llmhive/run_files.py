@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from llmhive.app.settings import read_environment
-
 METRICS: Final = "metrics-"
 METRICS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -42,9 +40,10 @@ class RunFiles:
         metrics.mkdir(mode=0o700)
         return cls(folder, metrics)
 
-    def worker_environment(self) -> dict[str, str]:
-        """The environment of a worker: ours, and where its metrics go."""
-        return {**read_environment(), METRICS_VARIABLE: str(self.metrics)}
+    def forget_process(self, pid: int) -> None:
+        """Take away everything that a process measured: it is no worker."""
+        for file in self.metrics.glob(f"*_{pid}.db"):
+            file.unlink(missing_ok=True)
 
     def forget_worker(self, pid: int) -> None:
         """Take a dead worker's gauges away; what it counted stays counted."""

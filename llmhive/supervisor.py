@@ -1,25 +1,31 @@
-"""Owns the listening socket, starts the workers, replaces the dead ones, passes SIGTERM on.
+"""Owns the listening socket, forks the workers, replaces the dead ones, passes SIGTERM on.
 
-Standard library and the log only, so that it is small and quick; migrations run in a process
-of their own. Workers hang on a pipe: when this process is gone, however, they end.
-Source: DESIGN.md, section 3.8.
+It loads the modules once and serves nothing itself: a worker is there in a fraction of the
+time that loading takes, and all share that memory. Migrations run in a process of their own.
+Workers hang on a pipe: when this process is gone, however, they end.
+Source: DESIGN.md, section 3.8; decision 0003.
 """
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import multiprocessing
 import os
 import selectors
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from multiprocessing.context import ForkProcess
 from typing import Final
 
 from llmhive.app.clock import SystemClock
 from llmhive.app.settings import Settings
 from llmhive.app.telemetry import log
-from llmhive.run_files import RunFiles
+from llmhive.run_files import METRICS_VARIABLE, RunFiles
 
 # A worker that dies at once, again and again, is begun anew ever more slowly: 0, 0.1, 0.2 … 5 s.
 RESTART_BASE_S: Final = 0.1
@@ -32,6 +38,8 @@ START_TRIES: Final = 5
 STOP_MARGIN_S: Final = 6.0
 LONGEST_WAIT_S: Final = 1.0
 COULD_NOT_START: Final = 3
+FORK: Final = multiprocessing.get_context("fork")
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class StartError(Exception):
@@ -42,7 +50,7 @@ class StartError(Exception):
 class Slot:
     """One worker's place: the process in it, and what became of those before."""
 
-    process: subprocess.Popen[bytes] | None = None
+    process: ForkProcess | None = None
     status: int = -1
     is_up: bool = False
     started_s: float = 0.0
@@ -81,7 +89,6 @@ def listen(host: str, port: int) -> Listening:
         bound.bind(address)
     except (OSError, OverflowError) as error:
         raise StartError(f"--host {host} --port {port}: cannot be bound: {error}") from error
-    bound.set_inheritable(True)
     return Listening(bound, host, bound.getsockname()[1])
 
 
@@ -99,6 +106,7 @@ class Supervisor:
     _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
     _lifetime: tuple[int, int] = field(default_factory=os.pipe)
     _signals: list[int] = field(default_factory=list)
+    _wake: tuple[socket.socket, socket.socket] = field(default_factory=socket.socketpair)
     _stop_by_s: float | None = None
     _exit_code: int = 0
     _is_announced: bool = False
@@ -112,6 +120,7 @@ class Supervisor:
         0: everything in flight was finished; 1: something was cut; 3: could not start.
         """
         self._hear_signals()
+        self._load()
         for slot in self.slots:
             self._spawn(slot)
         while self._stop_by_s is None or any(slot.process for slot in self.slots):
@@ -120,14 +129,24 @@ class Supervisor:
         return self._exit_code
 
     def _hear_signals(self) -> None:
-        reader, writer = socket.socketpair()
-        for end in (reader, writer):
+        reader, writer = self._wake
+        for end in self._wake:
             end.setblocking(False)
         signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        self._selector.register(reader, selectors.EVENT_READ, writer)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        self._selector.register(reader, selectors.EVENT_READ, reader)
+        for number in STOP_SIGNALS:
             signal.signal(number, lambda heard, _frame: self._signals.append(heard))
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+
+    def _load(self) -> None:
+        """Load what workers are made of; this process itself counts and serves nothing."""
+        os.environ[METRICS_VARIABLE] = str(self.files.metrics)
+        gc.disable()  # loading makes no garbage: looking for it would be a seventh of the start
+        from llmhive import worker  # noqa: F401, PLC0415  slow, and only now are signals heard
+
+        gc.freeze()
+        gc.enable()
+        self.files.forget_process(os.getpid())
 
     def _turn(self) -> None:
         """Wait for a signal, a worker's word, or the next thing to do, and do what is due."""
@@ -154,25 +173,30 @@ class Supervisor:
 
     def _spawn(self, slot: Slot) -> None:
         reader, writer = os.pipe()
-        given = {
-            "--socket": self.listening.socket.fileno(),
-            "--lifetime": self._lifetime[0],
-            "--status": writer,
-            "--workers": self.workers,
-        }
-        safe = ["-P"] if sys.flags.safe_path else []
-        command = [sys.executable, *safe, "-m", "llmhive.worker"]
-        command += [str(part) for pair in given.items() for part in pair]
-        slot.process = subprocess.Popen(  # noqa: S603  our own module
-            command,
-            pass_fds=(self.listening.socket.fileno(), self._lifetime[0], writer),
-            env=self.files.worker_environment(),
-            stdin=subprocess.DEVNULL,
-        )
+        slot.process = FORK.Process(target=self._become_worker, args=(reader, writer), daemon=True)
+        with _held_back(*STOP_SIGNALS):
+            slot.process.start()
         os.close(writer)
         slot.status, slot.is_up, slot.started_s = reader, False, self._clock.monotonic()
         self._selector.register(reader, selectors.EVENT_READ, slot)
         log.event("worker_started", pid=slot.process.pid)
+
+    def _become_worker(self, heard: int, status: int) -> None:
+        """What the fork does, for good: it keeps the socket and its two pipes, nothing else."""
+        from llmhive import worker  # noqa: PLC0415  loaded long since
+
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, *STOP_SIGNALS):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        self._selector.close()
+        for end in self._wake:
+            end.close()
+        for descriptor in (heard, self._lifetime[1], *(slot.status for slot in self.slots)):
+            if descriptor >= 0:
+                os.close(descriptor)
+        given = worker.Given(self.listening.socket, self._lifetime[0], status)
+        sys.exit(worker.run(self.settings, given))
 
     def _hear(self, slot: Slot) -> None:
         if os.read(slot.status, 16):
@@ -187,15 +211,16 @@ class Supervisor:
             if self._stop_by_s is None and self._clock.monotonic() >= slot.restart_at_s:
                 self._spawn(slot)
             return
-        code = slot.process.poll()
+        code = slot.process.exitcode
         if code is not None:
-            self._bury(slot, slot.process.pid, code)
+            self._bury(slot, slot.process, code)
         elif self._stop_by_s is not None and self._clock.monotonic() >= self._stop_by_s:
             slot.process.kill()
             self._exit_code = self._exit_code or 1
 
-    def _bury(self, slot: Slot, pid: int, code: int) -> None:
-        slot.process = None
+    def _bury(self, slot: Slot, process: ForkProcess, code: int) -> None:
+        slot.process, pid = None, process.pid or 0
+        process.close()
         self.files.forget_worker(pid)
         if slot.status >= 0:
             self._hear(slot)
@@ -257,3 +282,13 @@ class Supervisor:
                 slot.process.terminate()
         if self.migration is not None:
             self.migration.terminate()
+
+
+@contextlib.contextmanager
+def _held_back(*signals: signal.Signals) -> Iterator[None]:
+    """Signals wait, so that none is heard by a fork that still has its parent's handlers."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -5,26 +5,20 @@ Exit codes: 0 everything in flight was finished, 1 something was cut, 3 it could
 
 from __future__ import annotations
 
-import gc
-
-# Loading modules makes no garbage: looking for it would be a seventh of the start.
-gc.disable()
-
-import argparse
 import asyncio
+import gc
 import os
 import signal
 import socket
-import sys
 import threading
+from dataclasses import dataclass
 from typing import Final
 
 import uvloop
 
 from llmhive.app import bootstrap
 from llmhive.app.clock import SystemClock
-from llmhive.app.errors import ConfigurationError
-from llmhive.app.settings import Settings, read_environment
+from llmhive.app.settings import Settings
 from llmhive.app.telemetry import metrics
 from llmhive.http_protocol import GuardedProtocol
 from llmhive.log_output import start_logging
@@ -39,18 +33,23 @@ GC_THRESHOLDS: Final = (20_000, 50, 100)
 LAST_LINES_S: Final = 1.0
 
 
-def main(arguments: list[str]) -> int:
-    """Run one worker; its supervisor gives the descriptors."""
-    parser = argparse.ArgumentParser()
-    for name in ("--socket", "--lifetime", "--status", "--workers"):
-        parser.add_argument(name, type=int, required=True)
-    given = parser.parse_args(arguments)
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a worker has from its supervisor: the socket, and descriptors of two pipes.
+
+    `lifetime` ends when the supervisor is gone; a word in `status` says that it serves.
+    """
+
+    socket: socket.socket
+    lifetime: int
+    status: int
+
+
+def run(settings: Settings, given: Given) -> int:
+    """Be a worker, in a process of its own; gives the exit code."""
+    gc.disable()  # until everything stands: composing makes no garbage either
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor hears it too
-    try:
-        settings = Settings.parse(read_environment(), workers=given.workers)
-    except ConfigurationError as error:
-        sys.stderr.write(f"{error}\n")
-        return 3
+    metrics.begin_process()
     lines = start_logging(settings, bootstrap.worker_name(), on_drop=metrics.LOG_LINES_DROPPED.inc)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -59,7 +58,7 @@ def main(arguments: list[str]) -> int:
         lines.close(LAST_LINES_S)
 
 
-async def _serve(settings: Settings, given: argparse.Namespace) -> int:
+async def _serve(settings: Settings, given: Given) -> int:
     service = bootstrap.build(settings)
     GuardedProtocol.refusals = service.refusals
     server = DrainingServer(service.app, settings, service.board, SystemClock())
@@ -67,7 +66,7 @@ async def _serve(settings: Settings, given: argparse.Namespace) -> int:
     loop.add_signal_handler(signal.SIGTERM, server.stop)
     _watch_lifetime(given.lifetime, loop, server)
     await service.start()
-    serving = loop.create_task(server.serve([socket.socket(fileno=given.socket)]))
+    serving = loop.create_task(server.serve([given.socket]))
     await server.has_started.wait()
     _settle_memory()
     os.write(given.status, b"up")
@@ -96,7 +95,3 @@ def _watch_lifetime(
         os._exit(1)
 
     threading.Thread(target=wait, name="lifetime", daemon=True).start()
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -32,6 +32,7 @@ class Running:
     """`llmhive serve` with its log lines as they come."""
 
     def __init__(self, folder: Path, *arguments: str, **settings: str) -> None:
+        self.folder = folder
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "llmhive", "serve", *arguments],
             env=environment(folder, **settings),
@@ -173,3 +174,23 @@ def test_only_development_migrates_by_itself(tmp_path: Path) -> None:
 
     assert (before.returncode, migrated.returncode, after.returncode) == (1, 0, 0)
     assert "llmhive migrate" in before.stderr
+
+
+def test_a_stop_while_the_workers_begin_ends_all_of_them(service: Running) -> None:
+    service.event("worker_started")
+
+    service.process.send_signal(signal.SIGTERM)
+
+    assert service.process.wait(LINE_WITHIN_S) == 0
+    assert service.event("stopped")["exit_code"] == 0
+
+
+def test_the_supervisor_is_among_no_metrics_and_every_worker_is(service: Running) -> None:
+    workers = [service.event("worker_started")["pid"] for _ in range(2)]
+    listening = service.event("listening")
+
+    files = list(service.folder.glob("run/metrics-*/*.db"))
+
+    owners = {int(file.stem.rpartition("_")[2]) for file in files}
+    assert owners == set(workers)
+    assert listening["pid"] not in owners
