@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.engine import Connection
 
 from llmhive.app.adapters.sql_schema import billing_subscriptions, users
@@ -32,13 +32,17 @@ def refresh_tier(connection: Connection, customer: str, now: float) -> int:
 
 
 def lapsed_customers(connection: Connection, now: float) -> list[str]:
-    """Customers with a tier, one of whose graces is over."""
+    """Customers with a tier, one of whose graces is over; those it ended for last come first.
+
+    Whoever keeps a tier by another subscription stays among them, and must crowd out nobody.
+    """
     held = billing_subscriptions.c
     over = (
         select(users.c.stripe_customer)
         .join(billing_subscriptions, held.customer == users.c.stripe_customer)
         .where(held.status == "past_due", held.grace_ends <= now, users.c.entitled_tier != "free")
-        .distinct()
+        .group_by(users.c.stripe_customer)
+        .order_by(func.max(held.grace_ends).desc())
         .limit(GRACE_BATCH)
     )
     return [str(row.stripe_customer) for row in connection.execute(over)]

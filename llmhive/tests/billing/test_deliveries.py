@@ -10,6 +10,7 @@ import pytest
 
 from llmhive.app.accounts.issuing import KeyIssuing
 from llmhive.app.accounts.model import key_hash
+from llmhive.app.adapters import sql_entitlements
 from llmhive.app.adapters.sql_accounts import SqlAccounts
 from llmhive.app.adapters.sql_billing import SqlBilling
 from llmhive.app.adapters.sql_database import Database, DatabaseError
@@ -290,6 +291,27 @@ async def test_when_grace_is_over_the_key_is_lowered(billing: Billing, database:
     assert after is not None
     assert (before.entitled_tier, after.entitled_tier, lowered) == ("pro", "free", 1)
     assert await billing.store.end_graces(billing.clock.wall()) == 0
+
+
+async def test_whoever_keeps_a_tier_by_another_subscription_crowds_out_nobody(
+    billing: Billing, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sql_entitlements, "GRACE_BATCH", 1)
+    billing.keys.create("bob", stripe_customer="cus_2")
+    started = int(billing.clock.wall())
+    kept = subscription("active", number="sub_2", customer="cus_2")
+    behind = subscription("past_due", number="sub_3", customer="cus_2")
+    for created, told in (
+        (started, kept),
+        (started, behind),
+        (started + 1, subscription("past_due")),
+    ):
+        await billing.deliver(delivery(CREATED, told, created=created))
+
+    billing.clock.advance(CONFIG.grace_s + 2)
+    lowered = await billing.store.end_graces(billing.clock.wall())
+
+    assert (lowered, await billing.tier("ann"), await billing.tier("bob")) == (1, "free", "pro")
 
 
 async def test_graces_are_ended_again_and_again(billing: Billing, database: Database) -> None:
