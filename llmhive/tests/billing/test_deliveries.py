@@ -294,7 +294,7 @@ async def test_when_grace_is_over_the_key_is_lowered(billing: Billing, database:
 
 
 async def test_whoever_keeps_a_tier_by_another_subscription_crowds_out_nobody(
-    billing: Billing, database: Database, monkeypatch: pytest.MonkeyPatch
+    billing: Billing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sql_entitlements, "GRACE_BATCH", 1)
     billing.keys.create("bob", stripe_customer="cus_2")
