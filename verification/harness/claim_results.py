@@ -17,11 +17,12 @@ import pytest
 
 from verification.harness import claim_verdict
 from verification.harness.claim_verdict import ClaimVerdict, Phase
+from verification.harness.schedule import GROUP
 
 FACTS: Final = "llmhive.claim"
 PHASE: Final = "llmhive.phase"
-# What xdist appends to the id of a test that stands in a group; ours are named cfg-.
-GROUP_SUFFIX: Final = re.compile(r"@cfg-[0-9a-f]+-\d+$")
+# What xdist appends to the id of a test that stands in a group.
+GROUP_SUFFIX: Final = re.compile(f"@{GROUP}$")
 UNFINISHED: Final = "unfinished: the run ended before it"
 
 

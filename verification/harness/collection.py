@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,7 @@ from verification.harness.claim_results import ClaimFacts, ClaimResults
 from verification.harness.claims import Claim, claim_of
 from verification.harness.evidence import folder_name
 from verification.harness.run_options import Run
-from verification.harness.schedule import Job
+from verification.harness.schedule import Job, Unit
 from verification.harness.stack.configuration import configuration
 
 # A claim takes seconds; its set-up may start a whole stack on a busy machine.
@@ -66,16 +67,25 @@ def arrange(
         config.hook.pytest_deselected(items=left_out)
     wanted = [item for item in items if item not in set(left_out)]
     by_key = {item.nodeid: item for item in wanted if item in asked}
-    jobs = [_job(item, asked[item], run.seconds_known) for item in by_key.values()]
+    known_s = _seconds_of_a_case(asked.values(), run.seconds_known)
+    jobs = [_job(item, asked[item], known_s) for item in by_key.values()]
     if run.until_false:
         order = schedule.soonest(jobs, lambda job: _rank(asked[by_key[job.key]], run.first))
     else:
         order = schedule.units(jobs, workers=run.workers, seed=run.seed or 0)
     for number, unit in enumerate(order):
+        is_long = max(job.seconds for job in unit) >= schedule.LONG_S
         for job in unit:
-            _prepare(by_key[job.key], f"cfg-{job.configuration}-{number}", asked)
+            group = Unit(str(job.configuration), number, is_long=is_long).group
+            _prepare(by_key[job.key], group, asked)
     others = [item for item in wanted if item not in asked]
     items[:] = [*others, *(by_key[job.key] for unit in order for job in unit)]
+
+
+def _seconds_of_a_case(claims: Iterable[Claim], known: Mapping[str, float]) -> dict[str, float]:
+    """What a run of each claim takes, of which a claim with parameters has several."""
+    cases = Counter(claim.id for claim in claims)
+    return {name: seconds / max(cases[name], 1) for name, seconds in known.items()}
 
 
 def _rank(claim: Claim, words: Sequence[str]) -> int:

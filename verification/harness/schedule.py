@@ -1,14 +1,15 @@
 """In which order claims run and which xdist worker gets them.
 
 Claims of one configuration stay together, because a stack costs a start; within that the
-order is random, from the printed seed; long ones start first, so that they do not stand
-alone at the end. Pure: no pytest, no clock.
+order is random, from the printed seed; what takes long starts first, so that nothing long
+stands alone at the end. Pure: no pytest, no clock.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Hashable, Sequence
+import re
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,8 +17,13 @@ from typing import Final
 SECONDS_GUESSED: Final = 2.0
 # From here on a claim is long: it starts first, and alone in its unit.
 LONG_S: Final = 15.0
-# So many units for each worker: enough to balance, few enough to seldom start a stack twice.
-UNITS_PER_WORKER: Final = 4
+# So many units for each worker: the end is as even as they are short, and a worker that goes on
+# with its configuration starts no stack for the next.
+UNITS_PER_WORKER: Final = 8
+LONG: Final = "long"
+SHORT: Final = "cfg"
+GROUP: Final = rf"({LONG}|{SHORT})-([0-9a-f]+)-(\d+)"
+"""How units are named: what they are, the configuration's id, their number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +39,8 @@ def units(jobs: Sequence[Job], *, workers: int, seed: int) -> list[list[Job]]:
     """The jobs in units that one worker runs one after the other, in the order of their start.
 
     Long jobs stand alone and come first, longest first. The others are grouped by
-    configuration, shuffled by the seed, and cut so that `workers` can share them.
+    configuration, the longest group first, those of one length shuffled by the seed, and cut
+    so that `workers` can share them.
     """
     chance = random.Random(seed)  # noqa: S311  an order, not a secret
     long = sorted((job for job in jobs if job.seconds >= LONG_S), key=lambda job: -job.seconds)
@@ -44,8 +51,44 @@ def units(jobs: Sequence[Job], *, workers: int, seed: int) -> list[list[Job]]:
     share_s = sum(job.seconds for job in short) / (max(workers, 1) * UNITS_PER_WORKER)
     ordered = list(groups.values())
     chance.shuffle(ordered)
+    ordered.sort(key=lambda group: -sum(job.seconds for job in group))
     pieces = [piece for group in ordered for piece in _cut(group, share_s, workers)]
     return [*([job] for job in long), *pieces]
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A unit as the name of its group tells it."""
+
+    configuration: str
+    number: int
+    is_long: bool
+
+    @property
+    def group(self) -> str:
+        """The name of its group, by which a worker is given it."""
+        return f"{LONG if self.is_long else SHORT}-{self.configuration}-{self.number}"
+
+    @classmethod
+    def of(cls, group: str) -> Unit:
+        """The unit of that group; a name that is none of ours has its own configuration."""
+        found = re.fullmatch(GROUP, group)
+        if found is None:
+            return cls(group, 0, is_long=False)
+        return cls(found[2], int(found[3]), is_long=found[1] == LONG)
+
+
+def next_unit(waiting: Sequence[Unit], *, last: str | None, taken: Collection[str]) -> Unit:
+    """The unit for a worker that is free: of its stack's configuration if it can be.
+
+    Takes: at least one unit in their order, the configuration that the worker had `last`, and
+    those `taken` by the others, which go on with them as long as there is something else.
+    """
+    if waiting[0].is_long:
+        return waiting[0]
+    own = (unit for unit in waiting if unit.configuration == last)
+    free = (unit for unit in waiting if unit.configuration not in taken)
+    return next(own, None) or next(free, None) or waiting[0]
 
 
 def soonest(jobs: Sequence[Job], rank: Callable[[Job], int]) -> list[list[Job]]:

@@ -7,7 +7,7 @@ from itertools import groupby
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verification.harness.schedule import LONG_S, Job, soonest, units
+from verification.harness.schedule import LONG_S, Job, Unit, next_unit, soonest, units
 
 JOBS = st.lists(st.tuples(st.integers(0, 4), st.floats(0.1, 40.0)), max_size=40).map(
     lambda rows: [Job(str(number), *row) for number, row in enumerate(rows)]
@@ -46,6 +46,14 @@ def test_long_jobs_start_first_the_longest_of_all() -> None:
     assert found == [["c"], ["b"], ["a"]]
 
 
+def test_the_longest_configuration_of_short_jobs_comes_first() -> None:
+    jobs = [Job("a", 1, 2.0), Job("b", 2, 3.0), Job("c", 1, 2.0), Job("d", 3, 1.0)]
+
+    found = [job.configuration for unit in units(jobs, workers=1, seed=3) for job in unit]
+
+    assert found == [1, 1, 2, 3]
+
+
 def test_the_seed_decides_the_order() -> None:
     jobs = [Job(str(number), number, 1.0) for number in range(20)]
 
@@ -56,7 +64,7 @@ def test_the_seed_decides_the_order() -> None:
 def test_a_large_configuration_is_cut_so_that_workers_can_share_it() -> None:
     jobs = [Job(str(number), "same", 2.0) for number in range(40)]
 
-    assert len(units(jobs, workers=2, seed=1)) == 8
+    assert len(units(jobs, workers=2, seed=1)) == 20
 
 
 def test_what_is_likely_false_comes_first_and_the_long_ones_of_each_rank_last() -> None:
@@ -68,3 +76,27 @@ def test_what_is_likely_false_comes_first_and_the_long_ones_of_each_rank_last() 
     ]
 
     assert found == [["b"], ["a"], ["c"], ["d"]]
+
+
+A, B, C = (Unit(name, number, is_long=False) for number, name in enumerate("abc"))
+
+
+def test_a_worker_goes_on_with_the_configuration_of_its_stack() -> None:
+    assert next_unit([A, B, C], last="b", taken=()) == B
+
+
+def test_a_worker_leaves_to_others_what_they_are_at_while_there_is_something_else() -> None:
+    assert next_unit([A, B], last=None, taken={"a"}) == B
+    assert next_unit([A, B], last=None, taken={"a", "b"}) == A
+
+
+def test_a_long_unit_waits_for_nothing() -> None:
+    long = Unit("a", 0, is_long=True)
+
+    assert next_unit([long, B], last="b", taken={"a"}) == long
+
+
+def test_a_unit_is_known_by_the_name_of_its_group() -> None:
+    for unit in (Unit("0a1b", 7, is_long=True), Unit("0a1b", 7, is_long=False)):
+        assert Unit.of(unit.group) == unit
+    assert Unit.of("test_file.py").configuration == "test_file.py"
