@@ -15,10 +15,12 @@ from verification.contract.tiers import TIERS
 from verification.harness import billing, stripe_events, stripe_objects
 from verification.harness import capabilities as can
 from verification.harness.claims import claim
+from verification.harness.limit_fields import limit_fields
 from verification.harness.stripe_objects import API_VERSIONS
 from verification.harness.waiting import eventually, together
 
 if TYPE_CHECKING:
+    from verification.harness.answer import Answer
     from verification.harness.target import Target
     from verification.harness.users import User
 
@@ -176,15 +178,18 @@ def eventually_limited(target: Target, user: User, requests: int) -> set[str]:
     seen = eventually(
         lambda: together(8, lambda: target.chat(user, "hello").answer),
         until=lambda answers: (
-            all(
-                f"q={requests};" in f"{one.headers.get('ratelimit-policy', '')};" for one in answers
-            )
+            {limit_told(one) for one in answers} == {requests}
             and len({one.served_by for one in answers}) == 2
         ),
         within_s=bounds().entitlement_within_s + 3.0,
         claim=f"every worker limits to {requests} requests",
     )
     return {str(one.served_by) for one in seen}
+
+
+def limit_told(answer: Answer) -> int | None:
+    """The requests per window that an answer says its user has, None when it says nothing."""
+    return limit_fields(answer).quota.get("requests")
 
 
 @claim("billing.nobody.null-customer", proves=[promises.OWN_BILLING_ONLY], needs=NEEDS)
@@ -200,8 +205,10 @@ def test_an_event_of_nobody_or_of_a_stranger_changes_nobody(target: Target) -> N
     ]
 
     said = [billing.subscription(target, user)["tier"] for user in (plain, customer)]
+    limits = [limit_told(target.chat(user, "hello").answer) for user in (plain, customer)]
     assert [answer.status for answer in answers if answer.status >= 500] == []
     assert said == ["free", "free"]
+    assert limits == [TIERS["free"].requests] * 2
     assert billing.read_ledger(target, plain) + billing.read_ledger(target, customer) == []
 
 

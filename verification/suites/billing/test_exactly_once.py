@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from verification.checkers.exactly_once import AppliedExactlyOnce
 from verification.contract import promises
 from verification.contract.bounds import bounds
-from verification.harness import billing, stripe_events, stripe_objects
+from verification.harness import billing, clock, stripe_events, stripe_objects
 from verification.harness import capabilities as can
 from verification.harness.claims import claim
 from verification.harness.waiting import eventually, meanwhile, together
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 NEEDS = [can.STRIPE_SECRET, can.USERS, can.SCRIPT]
 # A delivery is redelivered by Stripe for days; a claim waits seconds for the one that is taken.
 REDELIVERED_WITHIN_S = 8.0
+# Stripe delivers an event again for so long in live mode. Source: Stripe, "Webhooks", 2025-11.
+REDELIVERED_FOR_S = 3 * 86_400.0
 
 
 def paid(target: Target, user: User, plan: str = "basic") -> StripeEvent:
@@ -63,6 +66,31 @@ def test_one_event_delivered_fifty_times_at_once_is_applied_once(
     assert len({answer.served_by for answer in answers}) == 2
     assert {answer.status for answer in answers} <= {200, 503}
     assert [(row["event"], row["kind"]) for row in rows] == [(event.id, event.type)]
+    AppliedExactlyOnce(event.id)(history).require()
+
+
+@claim(
+    "billing.replay.days-later",
+    proves=[promises.APPLIED_ONCE, promises.ACKNOWLEDGED_WHEN_DONE],
+    needs=[*NEEDS, can.CLOCK],
+    env=clock.shiftable(),
+    faults=("clock",),
+)
+def test_an_event_that_comes_again_after_days_is_known_and_changes_nothing(
+    target: Target, history: History
+) -> None:
+    user = target.new_customer()
+    event = paid(target, user)
+
+    redeliver(target, event, history)
+    # What is done needs nothing of Stripe any more.
+    target.stripe.fail(500)
+    target.shift_clock(REDELIVERED_FOR_S)
+    late = billing.deliver(target, event, history, at=int(time.time() + REDELIVERED_FOR_S))
+    rows = billing.read_ledger(target, user, history)
+
+    assert late.status == 200
+    assert [row["event"] for row in rows] == [event.id]
     AppliedExactlyOnce(event.id)(history).require()
 
 
