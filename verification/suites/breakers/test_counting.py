@@ -37,6 +37,25 @@ TROUBLE: dict[str, dict[str, Any]] = {
     "cut answer": {"cut_after_bytes": 20},
 }
 CALLERS_FAULT = (400, 401, 403, 404, 413, 422)
+# As vendors say that an account has no money left.
+OUT_OF_MONEY: dict[str, tuple[int, dict[str, Any]]] = {
+    "quota": (
+        429,
+        {
+            "message": "You exceeded your current quota",
+            "type": "insufficient_quota",
+            "code": "insufficient_quota",
+        },
+    ),
+    "credit": (
+        400,
+        {
+            "message": "Your credit balance is too low to access the API.",
+            "type": "invalid_request_error",
+        },
+    ),
+    "payment": (402, {"message": "Insufficient credits.", "code": 402}),
+}
 # 60 % more than would open it, if they counted.
 OFTEN = 8
 
@@ -131,10 +150,11 @@ def test_a_credential_that_is_limited_rests_as_long_as_was_asked(
 
 
 @claim("breakers.cool-down.quota", proves=[promises.BREAKER_COOLS_DOWN], needs=NEEDS, env=SINGLE)
-def test_an_exhausted_quota_is_asked_once_and_then_left_alone(target: Target) -> None:
+@pytest.mark.parametrize("kind", OUT_OF_MONEY)
+def test_an_exhausted_quota_is_asked_once_and_then_left_alone(kind: str, target: Target) -> None:
     user, provider = target.new_user("enterprise"), target.provider(PROVIDER)
-    error = {"message": "You exceeded your current quota", "code": "insufficient_quota"}
-    provider.reply(status=429, body={"error": {**error, "type": "insufficient_quota"}})
+    status, error = OUT_OF_MONEY[kind]
+    provider.reply(status=status, body={"error": error})
 
     results = [target.chat(user, "hello") for _ in range(6)]
 

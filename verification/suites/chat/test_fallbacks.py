@@ -98,6 +98,27 @@ def test_a_provider_that_cannot_be_reached_is_passed_over(target: Target) -> Non
 
 
 @claim(
+    "chat.fallback.limit-is-not-the-callers",
+    proves=[promises.FALLBACK],
+    needs=NEEDS,
+    env=UNBROKEN,
+)
+def test_a_limit_that_providers_set_the_service_is_not_told_as_the_callers(target: Target) -> None:
+    user = target.new_user("enterprise")
+    told = {"retry-after": "86400", "x-ratelimit-remaining-requests": "0"}
+    for name in target.providers:
+        target.provider(name).reply(status=429, headers=told)
+
+    results = together_over((False, True), lambda on: target.chat(user, "hello", stream=on))
+    headers = [one.answer.headers for one in results]
+
+    assert [(one.status, one.code) for one in results] == [(503, "no_provider_available")] * 2
+    assert [one.answer.retry_after_s is not None for one in results] == [True] * 2
+    assert [each for each in headers if "x-ratelimit-remaining-requests" in each] == []
+    assert [each for each in headers if ";r=0" in each.get("ratelimit", "")] == []
+
+
+@claim(
     "chat.retries.bounded",
     proves=[promises.ATTEMPTS_BOUNDED, promises.ONLY_WHAT_MAY_BE_RETRIED],
     needs=NEEDS,
