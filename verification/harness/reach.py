@@ -28,16 +28,18 @@ class WorkerNotReachedError(Exception):
 
 def all_workers(http: Http, wanted: int, within_s: float) -> list[str]:
     """The `X-Served-By` of every worker that answered, sorted; stops when `wanted` have."""
+    return sorted(each_workers(http, LIVE, wanted, within_s))
+
+
+def each_workers(http: Http, path: str, wanted: int, within_s: float) -> dict[str, Answer]:
+    """What each worker last answered to a GET, by its `X-Served-By`; stops when `wanted` have."""
     deadline_s = now_s() + within_s
-    seen: set[str] = set()
+    at_once = 1 if wanted == 1 else AT_ONCE
+    seen: dict[str, Answer] = {}
     while len(seen) < wanted and now_s() < deadline_s:
-        answers = [http.get(LIVE, timeout_s=within_s)] if wanted == 1 else _ask(http, within_s)
-        seen |= {answer.served_by for answer in answers if answer.served_by}
-    return sorted(seen)
-
-
-def _ask(http: Http, within_s: float) -> list[Answer]:
-    return together(AT_ONCE, lambda: http.get(LIVE, timeout_s=within_s))
+        answers = together(at_once, lambda: http.get(path, timeout_s=within_s))
+        seen |= {answer.served_by: answer for answer in answers if answer.served_by}
+    return seen
 
 
 @contextmanager

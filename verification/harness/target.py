@@ -240,6 +240,17 @@ class Target:
         """The `X-Served-By` of every worker, sorted; fewer than wanted when time ran out."""
         return reach.all_workers(self.http, self.workers_wanted, within_s)
 
+    def each_workers(self, path: str, within_s: float = 10.0) -> dict[str, Answer]:
+        """What each worker answers to a GET of `path`, by its `X-Served-By`.
+
+        Raises: WorkerNotReachedError when not every worker answers `within_s`.
+        """
+        answers = reach.each_workers(self.http, path, self.workers_wanted, within_s)
+        if len(answers) < self.workers_wanted:
+            told = f"{len(answers)} of {self.workers_wanted} workers answered"
+            raise reach.WorkerNotReachedError(f"{told} to {path} within {within_s:g} s")
+        return answers
+
     @contextmanager
     def at_worker(self, served_by: str, within_s: float = 10.0) -> Iterator[Http]:
         """An Http whose one kept connection is held by that worker."""

@@ -38,10 +38,15 @@ def state(target: Target) -> str:
 
 
 def states(target: Target) -> set[str]:
-    """What several answers, of all workers as they come, say of the breaker."""
-    answers = together(6, lambda: target.http.get("/api/health").json() or {})
-    found = [one.get("components", {}).get(f"breaker:{BREAKER}", {}) for one in answers]
-    return {str(one.get("state")) for one in found}
+    """What the workers say of the breaker, each of them for itself.
+
+    Raises: WorkerNotReachedError when not every worker answers.
+    """
+    answers = target.each_workers("/api/health")
+    return {
+        str(answer.json()["components"].get(f"breaker:{BREAKER}", {}).get("state"))
+        for answer in answers.values()
+    }
 
 
 def watched(target: Target, history: History) -> Meanwhile:
