@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,19 @@ def events() -> Iterator[list[dict[str, Any]]]:
     log.stop()
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with a migrated database and nothing in it, to be copied."""
+    file = tmp_path_factory.mktemp("migrated") / "llmhive.db"
+    migrate(f"sqlite:///{file}")
+    return file
+
+
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
+def database(migrated: Path, tmp_path: Path) -> Iterator[Database]:
     """A migrated SQLite database in a file."""
-    url = f"sqlite:///{tmp_path / 'llmhive.db'}"
-    migrate(url)
+    file = shutil.copy(migrated, tmp_path)
+    url = f"sqlite:///{file}"
     # A busy machine holds locks for longer; who waits for one in vain says so in its test.
     opened = Database(url, busy_timeout_s=20.0)
     yield opened

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,17 @@ class Terminal:
 
 @pytest.fixture
 def terminal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    migrated: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> Terminal:
     for name in Settings.__dataclass_fields__:
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("LLMHIVE_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-a-test")
     made = Terminal(capsys)
-    made.run("migrate", "--quiet")
+    shutil.copy(migrated, tmp_path)
     made.told("keys", "create", "--user", "ada")
     return made
 
