@@ -12,7 +12,9 @@ from typing import Final
 from verification.checkers import breaker_witnesses as breaker
 from verification.checkers import faults_seen, leakage
 from verification.checkers.leakage import Canary, Kind
+from verification.checkers.streams import CONTROL
 from verification.contract.breakers import COUNTED_STATUSES
+from verification.harness import reach
 from verification.harness.simulated import Call
 from verification.harness.target import Target
 from verification.harness.waiting import now_s
@@ -88,6 +90,20 @@ def record_breaker(history: History, target: Target, name: str) -> str | None:
         evidence=answer.request_id,
     )
     return str(state) if state else None
+
+
+def record_control(history: History, target: Target) -> None:
+    """How long the service takes for what depends on nothing, as operation f "control"."""
+    answer = target.http.get(reach.LIVE)
+    history.add(
+        process=str(answer.served_by),
+        f=CONTROL,
+        value={"status": answer.status},
+        outcome=Outcome.OK,
+        started_s=answer.sent_s,
+        finished_s=answer.done_s,
+        evidence=answer.request_id,
+    )
 
 
 def record_redis_faults(history: History, target: Target) -> list[Operation]:

@@ -50,8 +50,13 @@ def states(target: Target) -> set[str]:
 
 
 def watched(target: Target, history: History) -> Meanwhile:
-    """Write into the history what health says of the breaker, for as long as the context lasts."""
-    return meanwhile(lambda: records.record_breaker(history, target, BREAKER), every_s=0.02)
+    """Write what health says of the breaker, and controls, while the context lasts."""
+
+    def look() -> None:
+        records.record_breaker(history, target, BREAKER)
+        records.record_control(history, target)
+
+    return meanwhile(look, every_s=0.02)
 
 
 def shown(target: Target, word: str) -> float | None:
