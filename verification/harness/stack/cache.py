@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from verification.harness.stack.configuration import Configuration
     from verification.harness.stack.local import LiveStack
 
-# Three services with their Redis and simulators: about 0.5 GiB, and two cores stay free of
-# idle ones. Claims are ordered by configuration, so more would hardly be met again.
-LIVE_AT_MOST: Final = 3
+# Two services with their Redis and simulators: a stack that idles probes and is probed, and a
+# worker goes on with one configuration, so more would hardly be met again.
+LIVE_AT_MOST: Final = 2
 
 
 class Builder(Protocol):
