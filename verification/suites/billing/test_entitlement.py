@@ -18,6 +18,7 @@ from verification.harness.claims import claim
 from verification.harness.limit_fields import limit_fields
 from verification.harness.stripe_objects import API_VERSIONS
 from verification.harness.waiting import eventually, together
+from verification.suites.billing.scales import GRACE_S, SMALL
 
 if TYPE_CHECKING:
     from verification.harness.answer import Answer
@@ -35,8 +36,6 @@ STATUSES = (
     "active", "trialing", "past_due", "incomplete", "incomplete_expired", "unpaid", "paused",
     "canceled", "a_status_of_tomorrow",
 )  # fmt: skip
-# Seconds, so that a claim sees both sides of it.
-GRACE_S = 4.0
 HOUR_S = 3600
 
 
@@ -100,7 +99,7 @@ def test_a_scheduled_cancellation_keeps_access_until_it_is_due(target: Target) -
     "billing.entitlement.grace",
     proves=[promises.INVOICE_PAYMENT_FAILED],
     needs=[*NEEDS, can.SHRINK],
-    env={"BILLING_GRACE_DAYS": f"{GRACE_S / 86_400:.8f}"},
+    env=SMALL,
 )
 def test_grace_begins_at_the_first_failed_attempt_and_ends(target: Target) -> None:
     user = target.new_customer()

@@ -12,6 +12,7 @@ from verification.harness import billing, clock, stripe_events, stripe_objects
 from verification.harness import capabilities as can
 from verification.harness.claims import claim
 from verification.harness.waiting import eventually, meanwhile, together
+from verification.suites.billing.scales import SMALL
 
 if TYPE_CHECKING:
     from verification.harness.answer import Answer
@@ -257,7 +258,7 @@ def test_a_second_event_of_one_invoice_and_kind_adds_no_row(
     "billing.dead.after-attempts",
     proves=[promises.ACKNOWLEDGED_WHEN_DONE, promises.WEBHOOKS_SHOWN],
     needs=[*NEEDS, can.METRICS],
-    env={"BILLING_EVENT_ATTEMPTS": "3"},
+    env=SMALL,
 )
 def test_an_event_that_fails_too_often_is_dead_and_shown_to_be(target: Target) -> None:
     user = target.new_customer()

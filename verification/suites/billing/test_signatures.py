@@ -14,6 +14,7 @@ from verification.harness import capabilities as can
 from verification.harness.claims import claim
 from verification.harness.stripe_signature import Signature, mac, signature
 from verification.harness.waiting import together
+from verification.suites.billing.scales import NEW, OLD, SMALL
 
 if TYPE_CHECKING:
     from verification.harness.stripe_events import StripeEvent
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from verification.harness.users import User
 
 NEEDS = [can.STRIPE_SECRET, can.USERS, can.SCRIPT]
-OLD, NEW = "whsec_canary_of_the_old_secret_0123456789", "whsec_canary_of_the_new_secret_9876543210"
 # Deliveries that come at once from one address: Stripe's own bursts after an outage.
 BURST = 60
 
@@ -140,7 +140,7 @@ def test_one_right_signature_among_several_is_enough_wherever_it_stands(target: 
     "billing.signatures.rotation",
     proves=[promises.SECRET_ROTATION],
     needs=[can.STRIPE_SECRET, can.USERS, can.SCRIPT, can.SHRINK],
-    env={"STRIPE_WEBHOOK_SECRET": f"{OLD},{NEW}"},
+    env=SMALL,
 )
 def test_while_a_secret_is_rotated_both_are_taken_and_no_third(target: Target) -> None:
     events = [subscribed(target, target.new_customer()) for _ in range(4)]
