@@ -56,6 +56,8 @@ OUT_OF_MONEY: dict[str, tuple[int, dict[str, Any]]] = {
     ),
     "payment": (402, {"message": "Insufficient credits.", "code": 402}),
 }
+# Less than S4_LLM_TIMEOUT, so that it is the caller who ends the call.
+LEAVES_AFTER_S = 0.5
 # 60 % more than would open it, if they counted.
 OFTEN = 8
 
@@ -93,7 +95,13 @@ def test_the_callers_mistakes_and_callers_who_leave_open_nothing(target: Target)
         together(OFTEN, lambda: target.chat(user, "hello"))
     provider.clear_rules()
     provider.reply(hold="wait")
-    together(OFTEN, lambda: target.chat(user, "hello", timeout_s=0.1))
+    together(OFTEN, lambda: target.chat(user, "hello", timeout_s=LEAVES_AFTER_S))
+    eventually(
+        provider.journal,
+        until=lambda calls: not any(call.held for call in calls),
+        within_s=5.0,
+        claim="the calls of callers who left are over",
+    )
     provider.clear_rules()
     provider.release("wait")
 
