@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,9 +38,9 @@ MEMORY = MUTANTS / "caught_by.json"
 AT_ONCE = 2
 
 
-def judge_all(mutants: list[Mutant], memory: dict[str, list[str]]) -> list[Detection]:
-    """Judge every mutant, some at once, and say each result when it is there."""
-    package, detections = installed_package(), []
+def judge_all(mutants: list[Mutant], told: Callable[[Detection], None]) -> list[Detection]:
+    """Judge every mutant, some at once; each result is said and `told` when it is there."""
+    package, memory, detections = installed_package(), recall(), []
     with ThreadPoolExecutor(AT_ONCE) as pool:
         runs = [
             pool.submit(judge, mutant, package, memory.get(mutant.id, ())) for mutant in mutants
@@ -50,6 +51,7 @@ def judge_all(mutants: list[Mutant], memory: dict[str, list[str]]) -> list[Detec
             by = ", ".join(detection.caught_by) or detection.why
             line = f"{detection.verdict:7} {detection.id:32} {detection.seconds:6.1f} s  {by}"
             print(line, flush=True)  # noqa: T201  the command's answer
+            told(detection)
     return sorted(detections, key=lambda detection: detection.id)
 
 
@@ -84,22 +86,23 @@ def exit_code(healthy: Claims, detections: list[Detection]) -> int:
     return {"pass": 0, "fail": 1}.get(healthy.verdict, 2)
 
 
-def recall() -> dict[str, list[str]]:
+def recall(file: Path = MEMORY) -> dict[str, list[str]]:
     """Which claims caught which mutant."""
-    known: dict[str, list[str]] = json.loads(MEMORY.read_text()) if MEMORY.exists() else {}
+    known: dict[str, list[str]] = json.loads(file.read_text()) if file.exists() else {}
     return known
 
 
-def remember(detections: list[Detection]) -> None:
-    """Keep which claims caught which mutant, when that is news."""
-    memory = recall()
-    fresh = {
-        one.id: [*one.caught_by]
-        for one in detections
-        if one.verdict == CAUGHT and not set(one.caught_by) & set(memory.get(one.id, ()))
-    }
-    if fresh:
-        MEMORY.write_text(json.dumps(dict(sorted({**memory, **fresh}.items())), indent=2) + "\n")
+def remember(detection: Detection, file: Path = MEMORY) -> None:
+    """Keep which claims caught a mutant, when that is news; what is known of others stays."""
+    known = recall(file)
+    is_known = set(detection.caught_by) & set(known.get(detection.id, ()))
+    if detection.verdict == CAUGHT and not is_known:
+        fresh = {**known, detection.id: [*detection.caught_by]}
+        file.write_text(json.dumps(dict(sorted(fresh.items())), indent=2) + "\n")
+
+
+def forget(_: Detection) -> None:
+    """Keep nothing of mutants that are not ours."""
 
 
 def select(folder: Path, only: list[str]) -> list[Mutant]:
@@ -122,10 +125,9 @@ def main(arguments: list[str]) -> int:
     except MutantError as exc:
         print(f"could not run: {exc}", file=sys.stderr)  # noqa: T201  the command's answer
         return COULD_NOT_RUN
-    detections = judge_all(mutants, recall())
+    # At once, so that a run that is ended early has not judged in vain.
+    detections = judge_all(mutants, remember if options.folder == MUTANTS else forget)
     healthy = judge_healthy(detections, partial=bool(options.only))
-    if options.folder == MUTANTS:
-        remember(detections)
     print(report.write(options.reports, healthy, detections), flush=True)  # noqa: T201  idem
     return exit_code(healthy, detections)
 

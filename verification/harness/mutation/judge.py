@@ -132,7 +132,7 @@ def likely(mutant: Mutant, caught_by: Sequence[str]) -> tuple[str, ...]:
 def judge(mutant: Mutant, package: Path, caught_by: Sequence[str]) -> Detection:
     """Plant `mutant` and run claims, the likely ones first, until one is false.
 
-    An experiment of chaos that names the mutant comes before all claims.
+    Experiments of chaos that name the mutant come before all claims.
     """
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix=f"llmhive-{mutant.id}-") as folder:
@@ -142,9 +142,13 @@ def judge(mutant: Mutant, package: Path, caught_by: Sequence[str]) -> Detection:
         except MutantError as exc:
             return Detection(mutant.id, mutant.group, BROKEN, (), 0.0, str(exc))
         said = Claims("unknown", {}, "")
-        if names := experiments.naming(mutant.id):
-            chaos = Path(folder) / "chaos"
-            said = Claims(*experiments.run_experiments(chaos, names, overlay=overlay))
+        # What caught it last time comes first.
+        named = experiments.naming(mutant.id)
+        for name in sorted(named, key=lambda name: experiments.PREFIX + name not in caught_by):
+            chaos = Path(folder) / name
+            said = Claims(*experiments.run_experiments(chaos, [name], overlay=overlay))
+            if said.false:
+                break
         if not said.false:
             reports, first = Path(folder) / "reports", likely(mutant, caught_by)
             said = run_claims(reports, overlay=overlay, until_false=True, first=first)
