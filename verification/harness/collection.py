@@ -74,9 +74,9 @@ def arrange(
     else:
         order = schedule.units(jobs, workers=run.workers, seed=run.seed or 0)
     for number, unit in enumerate(order):
-        is_long = max(job.seconds for job in unit) >= schedule.LONG_S
+        is_urgent = run.until_false or max(job.seconds for job in unit) >= schedule.LONG_S
         for job in unit:
-            group = Unit(str(job.configuration), number, is_long=is_long).group
+            group = Unit(str(job.configuration), number, is_urgent=is_urgent).group
             _prepare(by_key[job.key], group, asked)
     others = [item for item in wanted if item not in asked]
     items[:] = [*others, *(by_key[job.key] for unit in order for job in unit)]

@@ -20,9 +20,9 @@ LONG_S: Final = 15.0
 # So many units for each worker: the end is as even as they are short, and a worker that goes on
 # with its configuration starts no stack for the next.
 UNITS_PER_WORKER: Final = 8
-LONG: Final = "long"
-SHORT: Final = "cfg"
-GROUP: Final = rf"({LONG}|{SHORT})-([0-9a-f]+)-(\d+)"
+URGENT: Final = "urgent"
+FITTING: Final = "cfg"
+GROUP: Final = rf"({URGENT}|{FITTING})-([0-9a-f]+)-(\d+)"
 """How units are named: what they are, the configuration's id, their number."""
 
 
@@ -62,20 +62,21 @@ class Unit:
 
     configuration: str
     number: int
-    is_long: bool
+    is_urgent: bool
+    """Nothing goes before it: it is long, or its order is what was asked for."""
 
     @property
     def group(self) -> str:
         """The name of its group, by which a worker is given it."""
-        return f"{LONG if self.is_long else SHORT}-{self.configuration}-{self.number}"
+        return f"{URGENT if self.is_urgent else FITTING}-{self.configuration}-{self.number}"
 
     @classmethod
     def of(cls, group: str) -> Unit:
         """The unit of that group; a name that is none of ours has its own configuration."""
         found = re.fullmatch(GROUP, group)
         if found is None:
-            return cls(group, 0, is_long=False)
-        return cls(found[2], int(found[3]), is_long=found[1] == LONG)
+            return cls(group, 0, is_urgent=False)
+        return cls(found[2], int(found[3]), is_urgent=found[1] == URGENT)
 
 
 def next_unit(waiting: Sequence[Unit], *, last: str | None, taken: Collection[str]) -> Unit:
@@ -84,7 +85,7 @@ def next_unit(waiting: Sequence[Unit], *, last: str | None, taken: Collection[st
     Takes: at least one unit in their order, the configuration that the worker had `last`, and
     those `taken` by the others, which go on with them as long as there is something else.
     """
-    if waiting[0].is_long:
+    if waiting[0].is_urgent:
         return waiting[0]
     own = (unit for unit in waiting if unit.configuration == last)
     free = (unit for unit in waiting if unit.configuration not in taken)

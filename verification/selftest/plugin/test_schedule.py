@@ -78,7 +78,7 @@ def test_what_is_likely_false_comes_first_and_the_long_ones_of_each_rank_last() 
     assert found == [["b"], ["a"], ["c"], ["d"]]
 
 
-A, B, C = (Unit(name, number, is_long=False) for number, name in enumerate("abc"))
+A, B, C = (Unit(name, number, is_urgent=False) for number, name in enumerate("abc"))
 
 
 def test_a_worker_goes_on_with_the_configuration_of_its_stack() -> None:
@@ -90,13 +90,13 @@ def test_a_worker_leaves_to_others_what_they_are_at_while_there_is_something_els
     assert next_unit([A, B], last=None, taken={"a", "b"}) == A
 
 
-def test_a_long_unit_waits_for_nothing() -> None:
-    long = Unit("a", 0, is_long=True)
+def test_an_urgent_unit_waits_for_nothing() -> None:
+    urgent = Unit("a", 0, is_urgent=True)
 
-    assert next_unit([long, B], last="b", taken={"a"}) == long
+    assert next_unit([urgent, B], last="b", taken={"a"}) == urgent
 
 
 def test_a_unit_is_known_by_the_name_of_its_group() -> None:
-    for unit in (Unit("0a1b", 7, is_long=True), Unit("0a1b", 7, is_long=False)):
+    for unit in (Unit("0a1b", 7, is_urgent=True), Unit("0a1b", 7, is_urgent=False)):
         assert Unit.of(unit.group) == unit
     assert Unit.of("test_file.py").configuration == "test_file.py"
