@@ -26,6 +26,8 @@ PINS = ROOT / "requirements"
 REPORTS = ROOT / "reports"
 # The service's environments and their pins; `covered` adds coverage to what the service needs.
 SERVICES = {"service": "service", "covered": "tests"}
+# Where the tests of the suite itself are.
+OF_SUITE = ("verification/selftest", "chaos/selftest", "load")
 MEASURED = ENVIRONMENTS / "measured"
 # The modules of load/ that only Locust's process imports, and its environment can type.
 GENERATOR = (
@@ -38,7 +40,8 @@ GENERATOR = (
     "wire.py",
 )
 
-nox.options.sessions = ["lint", "types", "contracts", "sizes", "audit", "tests", "verify"]
+nox.options.sessions = ["lint", "types", "contracts", "sizes", "audit"]
+nox.options.sessions += ["tests", "selftest", "verify"]
 nox.options.default_venv_backend = "none"
 nox.options.error_on_missing_interpreters = True
 
@@ -232,20 +235,25 @@ def put_redis_on_path(suite: str) -> None:
     os.environ["PATH"] = f"{found.stdout.strip()}{os.pathsep}{os.environ.get('PATH', '')}"
 
 
+def tested(session: nox.Session, name: str) -> tuple[Path, list[str]]:
+    """Prepare what tests of the suite need; gives the reports' folder and pytest's options."""
+    report = REPORTS / name
+    shutil.rmtree(report, ignore_errors=True)
+    report.mkdir(parents=True)
+    put_redis_on_path(str(environment("suite", "verify")))
+    environment("load", "load")  # the load gate's tests run real Locust
+    # Who is through with its half takes of the other's.
+    return report, ["-m", "pytest", "-q", "-n", "2", "--dist=worksteal", *session.posargs]
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """White-box tests of the service with coverage, then the tests of the suite itself."""
     white, suite = str(environment("tests", "tests")), str(environment("suite", "verify"))
-    report = REPORTS / "tests"
-    shutil.rmtree(report, ignore_errors=True)
-    report.mkdir(parents=True)
+    report, pytest = tested(session, "tests")
     coverage = [white, "-m", "coverage"]
-    pytest = ["-m", "pytest", "-q", "-n", "2", *session.posargs]
     of_service = ["--confcutdir=llmhive/tests", "llmhive/tests"]
-    of_suite = ["verification/selftest", "chaos/selftest", "load"]
-    put_redis_on_path(suite)
-    os.environ["LLMHIVE_NOX_PYTHON"] = sys.executable  # for tests that run nox
-    environment("load", "load")  # the load gate's tests run real Locust
+    of_suite = [*OF_SUITE, "-m", "not end_to_end"]
     commands = [
         [*coverage, "erase"],
         [*coverage, "run", *pytest, *of_service, f"--junitxml={report}/service.xml"],
@@ -255,6 +263,16 @@ def tests(session: nox.Session) -> None:
         [suite, *pytest, *of_suite, f"--junitxml={report}/suite.xml"],
     ]
     check(session, "tests", commands)
+
+
+@nox.session
+def selftest(session: nox.Session) -> None:
+    """The suite from end to end: whole runs by nox, pytest, Locust and chaos, some killed."""
+    suite, _ = str(environment("suite", "verify")), environment("tests", "tests")
+    report, pytest = tested(session, "selftest")
+    os.environ["LLMHIVE_NOX_PYTHON"] = sys.executable  # for tests that run nox
+    whole = [*OF_SUITE, "-m", "end_to_end", f"--junitxml={report}/suite.xml"]
+    check(session, "selftest", [[suite, *pytest, *whole]])
 
 
 def measured(wheel: Path | None, arguments: list[str]) -> Path:

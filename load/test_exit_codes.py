@@ -13,7 +13,7 @@ from load.known_truths import Answer, StallingServer, answered
 from load.schedule import Stage, Traffic
 from verification.harness.stack.programs import ROOT
 
-# `nox -s tests` says who runs it; the environment for development has one, too.
+# `nox -s selftest` says who runs it; the environment for development has one, too.
 PYTHONS = (
     os.environ.get("LLMHIVE_NOX_PYTHON", ""),
     str(ROOT / ".venv" / "bin" / "python"),
@@ -24,7 +24,8 @@ EVERY_KIND = {"chat": 20.0, "stream": 20.0, "health": 20.0, "webhook": 20.0}
 LONG, SHORT = Traffic(EVERY_KIND, [Stage(40.0)], 1), Traffic(EVERY_KIND, [Stage(10.0)], 1)
 
 pytestmark = [
-    pytest.mark.skipif(NOX is None, reason="no nox: run by `nox -s tests` there is one"),
+    pytest.mark.end_to_end,
+    pytest.mark.skipif(NOX is None, reason="no nox: run by `nox -s selftest` there is one"),
     pytest.mark.timeout(120),
 ]
 

@@ -132,6 +132,8 @@ def test_a_silent_target_is_unknown_with_a_report(tmp_path: Path) -> None:
     assert "no answer within 10 s" in (reports / "report.html").read_text()
 
 
+@pytest.mark.end_to_end
+@pytest.mark.timeout(120)
 def test_a_run_against_a_target_file_says_what_it_left_out_and_leaves_nothing(
     address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -29,6 +29,7 @@ from verification.harness.stack.programs import ROOT
 from verification.harness.stack.servers import reserved_port
 from verification.harness.waiting import eventually, let_pass
 
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(120)]
 RATES: Final = {"chat": 15.0, "stream": 15.0, "health": 15.0, "webhook": 15.0}
 RATES_SUM: Final = sum(RATES.values())
 SIGHTING: Final = Sighting(before={"instance": "stall"}, after={"instance": "stall"})

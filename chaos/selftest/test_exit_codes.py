@@ -13,7 +13,7 @@ from chaos.selftest.test_judgement import performed
 from verification.harness.stack.programs import ROOT
 from verification.history import History, Outcome
 
-# `nox -s tests` says who runs it; the environment for development has one, too.
+# `nox -s selftest` says who runs it; the environment for development has one, too.
 PYTHONS = (
     os.environ.get("LLMHIVE_NOX_PYTHON", ""),
     str(ROOT / ".venv" / "bin" / "python"),
@@ -24,7 +24,8 @@ NO_BITE = "fault_that_does_not_bite_is_unknown"
 SHARED = "refused_redis_is_shared_again_at_once"
 
 pytestmark = [
-    pytest.mark.skipif(NOX is None, reason="no nox: run by `nox -s tests` there is one"),
+    pytest.mark.end_to_end,
+    pytest.mark.skipif(NOX is None, reason="no nox: run by `nox -s selftest` there is one"),
     pytest.mark.timeout(120),
 ]
 

@@ -20,6 +20,7 @@ from verification.harness.waiting import came_true, eventually
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(180)]
 STAND_IN = ROOT / "verification" / "selftest" / "stack" / "stand_in"
 STARTED_WITHIN_S = 60.0
 ENDED_WITHIN_S = 60.0
@@ -161,7 +162,6 @@ def kill(run: Run, *victims: str) -> None:
         came_true(lambda: not run.survivors(), within_s=GONE_WITHIN_S)
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("victims", [("controller",), ("runner",)], ids="-".join)
 def test_a_killed_controller_or_runner_leaves_nothing_and_the_next_run_says_what_there_was(
     run: Run, victims: tuple[str, ...]
@@ -178,7 +178,6 @@ def test_a_killed_controller_or_runner_leaves_nothing_and_the_next_run_says_what
     assert "go: 1 of 1 experiments hold" in after.stdout
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("command", [next_run, target_undo])
 def test_when_the_keeper_dies_too_the_next_command_ends_every_orphan(
     run: Run, command: object
@@ -195,7 +194,6 @@ def test_when_the_keeper_dies_too_the_next_command_ends_every_orphan(
     assert list((run.folder / "temporary").glob("llmhive-*")) == []
 
 
-@pytest.mark.timeout(180)
 def test_a_killed_toxiproxy_makes_the_experiment_unknown_and_leaves_nothing(run: Run) -> None:
     os.kill(run.named("toxiproxy-server"), signal.SIGKILL)
     (run.folder / "note.go").touch()
@@ -210,7 +208,6 @@ def test_a_killed_toxiproxy_makes_the_experiment_unknown_and_leaves_nothing(run:
     assert (run.survivors(), run.outstanding()) == ([], [])
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=str)
 def test_a_signal_heals_first_and_says_unknown(run: Run, number: signal.Signals) -> None:
     os.kill(run.runner, number)

@@ -21,17 +21,21 @@ SOURCE: Final = "checklist, Code Quality"
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    session: str
+    sessions: tuple[str, ...]
     item: str
     sentence: str
 
+    @property
+    def command(self) -> str:
+        return f"nox -s {' '.join(self.sessions)}"
+
 
 ROWS: Final = (
-    _Row("tests", "predeploy.code.tests", "all tests of the project pass"),
-    _Row("tests", "predeploy.code.coverage-over-70", "their coverage is above 70 %"),
-    _Row("lint", "predeploy.code.ruff", "ruff has no complaint"),
-    _Row("types", "predeploy.code.mypy", "mypy has no complaint"),
-    _Row("audit", "predeploy.code.bandit", "bandit has no complaint"),
+    _Row(("tests", "selftest"), "predeploy.code.tests", "all tests of the project pass"),
+    _Row(("tests",), "predeploy.code.coverage-over-70", "their coverage is above 70 %"),
+    _Row(("lint",), "predeploy.code.ruff", "ruff has no complaint"),
+    _Row(("types",), "predeploy.code.mypy", "mypy has no complaint"),
+    _Row(("audit",), "predeploy.code.bandit", "bandit has no complaint"),
 )
 
 
@@ -45,9 +49,8 @@ def read(reports: Path, sources: str) -> list[ClaimResult]:
 
 
 def _judge(row: _Row, reports: Path, sources: str) -> ClaimResult:
-    path = reports / "sessions" / f"{row.session}.json"
     facts = ClaimFacts(
-        nodeid=f"nox -s {row.session}",
+        nodeid=row.command,
         id=f"sessions.{row.item.rpartition('.')[2]}",
         sentence=row.sentence,
         source=SOURCE,
@@ -57,21 +60,21 @@ def _judge(row: _Row, reports: Path, sources: str) -> ClaimResult:
         line=0,
         evidence="",
     )
-    found = _json(path)
-    if not sources or found.get("sources") != sources:
-        why = "of other sources" if found and sources else "no result for what is judged"
+    found = [_json(reports / "sessions" / f"{name}.json") for name in row.sessions]
+    if not sources or any(one.get("sources") != sources for one in found):
+        why = "of other sources" if all(found) and sources else "no result for what is judged"
         return ClaimResult(
             id=facts.id,
             facts=facts,
             verdict=ClaimVerdict.UNVERIFIED,
-            why=f"{why}: nox -s {row.session}",
+            why=f"{why}: {row.command}",
             reason=NOT_SELECTED,
         )
     verdict, why = _verdict(row, found, reports)
     return ClaimResult(id=facts.id, facts=facts, verdict=verdict, why=why)
 
 
-def _verdict(row: _Row, found: dict[str, Any], reports: Path) -> tuple[ClaimVerdict, str]:
+def _verdict(row: _Row, found: list[dict[str, Any]], reports: Path) -> tuple[ClaimVerdict, str]:
     if row.item.endswith("coverage-over-70"):
         totals = _json(reports / "tests" / "coverage.json").get("totals", {})
         percent = totals.get("percent_covered")
@@ -79,9 +82,8 @@ def _verdict(row: _Row, found: dict[str, Any], reports: Path) -> tuple[ClaimVerd
             return ClaimVerdict.UNKNOWN, "no coverage was written"
         over = percent > COVERAGE_PERCENT_OVER
         return (ClaimVerdict.TRUE if over else ClaimVerdict.FALSE), f"{percent:.1f} %"
-    if found.get("ok") is True:
-        return ClaimVerdict.TRUE, ""
-    return ClaimVerdict.FALSE, f"nox -s {row.session} fails"
+    failed = [one for one in found if one.get("ok") is not True]
+    return (ClaimVerdict.FALSE, f"{row.command} fails") if failed else (ClaimVerdict.TRUE, "")
 
 
 def _json(path: Path) -> dict[str, Any]:

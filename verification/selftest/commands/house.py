@@ -28,7 +28,7 @@ FILES: Final = (
     "requirements/service.txt",
 )
 PARTS: Final = ("checkers", "contract", "harness", "simulators")
-# Who runs this nox: `nox -s tests` says so, and the environment for development has one, too.
+# Who runs this nox: `nox -s selftest` says so, and the environment for development has one, too.
 NOX_PYTHON: Final = "LLMHIVE_NOX_PYTHON"
 
 
@@ -57,7 +57,8 @@ def nox_python() -> str | None:
 
 def build(house: Path, claims: str) -> Path:
     """Make the house, with one file of claims."""
-    skipped = shutil.ignore_patterns("__pycache__")
+    # What is compiled stays so, for copies keep times; what is just being compiled may vanish.
+    skipped = shutil.ignore_patterns("*.pyc.*")
     for part in PARTS:
         shutil.copytree(ROOT / "verification" / part, house / "verification" / part, ignore=skipped)
     for file in ("__init__.py", "history.py", "verdict.py"):

@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COVERED = ROOT / ".nox" / "tests" / "bin" / "python"
-pytestmark = pytest.mark.skipif(
-    nox_python() is None or not COVERED.exists(),
-    reason="no nox, or no environment with coverage: run by `nox -s tests` there are both",
-)
+pytestmark = [
+    pytest.mark.end_to_end,
+    pytest.mark.skipif(
+        nox_python() is None or not COVERED.exists(),
+        reason="no nox, or no environment with coverage: run by `nox -s selftest` there are both",
+    ),
+]
 SERVICE = """
 def reached():
     return 1

@@ -11,9 +11,12 @@ from verification.selftest.commands.house import build, nox_python, verify
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.skipif(
-    nox_python() is None, reason="no nox: run by `nox -s tests` there is one"
-)
+pytestmark = [
+    pytest.mark.end_to_end,
+    pytest.mark.skipif(
+        nox_python() is None, reason="no nox: run by `nox -s selftest` there is one"
+    ),
+]
 CLAIMS = """
 @claim("c.true", proves=[p.PRINTED_HEALTH])
 def test_true():

@@ -52,6 +52,8 @@ def test_what_cannot_be_run_says_what_was_expected(tmp_path: Path, case: str) ->
     assert "Traceback" not in ran.output
 
 
+@pytest.mark.end_to_end
+@pytest.mark.timeout(120)
 def test_xdist_says_it_no_less(tmp_path: Path) -> None:
     ran = run(tmp_path, CLAIMS, "--claim=window.hold", "-n2", apart=True)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SOURCES = "0123456789abcdef"
-SESSIONS = ("tests", "lint", "types", "audit")
+SESSIONS = ("tests", "selftest", "lint", "types", "audit")
 
 
 def spoke(
@@ -48,7 +48,14 @@ def test_sessions_that_passed_verify_every_line_of_the_section(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("session", "line"), [("lint", "ruff"), ("types", "mypy"), ("audit", "bandit")]
+    ("session", "line"),
+    [
+        ("tests", "tests"),
+        ("selftest", "tests"),
+        ("lint", "ruff"),
+        ("types", "mypy"),
+        ("audit", "bandit"),
+    ],
 )
 def test_a_session_that_failed_makes_its_line_false_and_no_other(
     tmp_path: Path, session: str, line: str

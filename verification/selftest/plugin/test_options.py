@@ -77,6 +77,8 @@ def test_health_answers(target):
 """
 
 
+@pytest.mark.end_to_end
+@pytest.mark.timeout(120)
 def test_a_kept_stack_answers_until_enter_is_pressed(tmp_path: Path) -> None:
     mine = {"LLMHIVE_SERVICE_PYTHON": sys.executable, "LLMHIVE_OVERLAY": str(STAND_IN)}
     with subprocess.Popen(

@@ -8,6 +8,8 @@ import pytest
 
 from verification.selftest.plugin.inner_run import run
 
+# A run of several processes.
+SEVERAL = (pytest.mark.end_to_end, pytest.mark.timeout(120))
 # One claim for each way to end; the name of each claim is the verdict that it must get.
 EVERY_WAY = """
 @claim("true.plain", proves=[p.PRINTED_HEALTH])
@@ -81,7 +83,7 @@ def test_one_case_is_enough(case):
 """
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=SEVERAL)])
 def test_each_way_to_end_has_its_verdict(tmp_path: Path, workers: str) -> None:
     ran = run(tmp_path, EVERY_WAY, "-n", workers, apart=True)
 
@@ -121,7 +123,7 @@ def test_the_exit_code_is_the_runs_verdict(
     assert (ran.code, ran.readiness["verdict"]) == (code, verdict)
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=SEVERAL)])
 def test_a_file_that_cannot_be_read_leaves_the_run_unknown(tmp_path: Path, workers: str) -> None:
     (tmp_path / "claims").mkdir()
     (tmp_path / "claims" / "test_broken.py").write_text("import nothing_like_it\n")
@@ -139,6 +141,8 @@ def test_a_test_that_is_no_claim_and_fails_keeps_pytests_code(tmp_path: Path) ->
     assert (ran.code, ran.verdicts) == (1, {"c.n0": "true"})
 
 
+@pytest.mark.end_to_end
+@pytest.mark.timeout(120)
 def test_a_worker_that_dies_leaves_its_claim_unknown(tmp_path: Path) -> None:
     dies = "import os; open('deaths', 'a').write('x'); os._exit(9)"
     ran = run(

@@ -21,7 +21,11 @@ from verification.harness.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.usefixtures("stand_in")
+pytestmark = [
+    pytest.mark.end_to_end,
+    pytest.mark.timeout(120),
+    pytest.mark.usefixtures("stand_in"),
+]
 UP_WITHIN_S = 25.0
 ENDED_WITHIN_S = 20.0
 

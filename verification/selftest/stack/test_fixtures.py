@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from verification.harness.stack import choice
 from verification.harness.stack.programs import ROOT
+from verification.selftest.plugin.inner_run import OTHERS
 from verification.selftest.stack.conftest import STAND_IN
 
 if TYPE_CHECKING:
@@ -60,8 +61,9 @@ def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     (folder / "pytest.ini").write_text("[pytest]\nmarkers = claim\n")
     (folder / "conftest.py").write_text(CONFTEST)
     (folder / "test_claims.py").write_text(CLAIMS)
+    without = [part for name in OTHERS for part in ("-p", f"no:{name}")]
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-ra", "-p", "no:cacheprovider", *options, str(folder)],
+        [sys.executable, "-m", "pytest", "-ra", *without, *options, str(folder)],
         cwd=folder,
         env={
             **os.environ,

@@ -81,6 +81,7 @@ def run(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     controller.wait(GONE_WITHIN_S)
 
 
+@pytest.mark.end_to_end
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("victim", ["worker", "controller"])
 def test_a_killed_run_leaves_no_process_no_toxic_and_no_folder(

@@ -62,6 +62,8 @@ def test_the_operator_asks(target):
     assert not [secret for secret in ("the-token", ADMIN_KEY, "lhk_1") if secret in told]
 
 
+@pytest.mark.end_to_end
+@pytest.mark.timeout(120)
 def test_a_run_of_several_workers_is_one_run(tmp_path: Path, staging: Elsewhere) -> None:
     file = write_file(tmp_path, staging.url)
 
