@@ -16,7 +16,7 @@ from typing import Final
 
 import uvloop
 
-from llmhive.app import bootstrap
+from llmhive.app.bootstrap import composition
 from llmhive.app.clock import SystemClock
 from llmhive.app.settings import Settings
 from llmhive.app.telemetry import metrics
@@ -50,7 +50,9 @@ def run(settings: Settings, given: Given) -> int:
     gc.disable()  # until everything stands: composing makes no garbage either
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor hears it too
     metrics.begin_process()
-    lines = start_logging(settings, bootstrap.worker_name(), on_drop=metrics.LOG_LINES_DROPPED.inc)
+    lines = start_logging(
+        settings, composition.worker_name(), on_drop=metrics.LOG_LINES_DROPPED.inc
+    )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_serve(settings, given))
@@ -59,7 +61,7 @@ def run(settings: Settings, given: Given) -> int:
 
 
 async def _serve(settings: Settings, given: Given) -> int:
-    service = bootstrap.build(settings)
+    service = composition.build(settings)
     GuardedProtocol.refusals = service.refusals
     server = DrainingServer(service.app, settings, service.board, SystemClock())
     loop = asyncio.get_running_loop()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +118,13 @@ def test_a_user_is_deleted_with_everything(terminal: Terminal) -> None:
     assert told["rows"] == {"api_keys": 1, "limit_overrides": 1, "users": 1}
     assert terminal.run("users", "delete", "ada")[0] == 1
     assert terminal.told("users", "delete", "--tag", "run-1")["deleted"] == 0
+
+
+def test_a_command_loads_nothing_of_the_application() -> None:
+    loaded = "import sys, llmhive.operator_commands; print(*sys.modules)"
+
+    said = subprocess.run(
+        [sys.executable, "-c", loaded], capture_output=True, text=True, check=True
+    )
+
+    assert {"fastapi", "aiohttp", "uvicorn"} & set(said.stdout.split()) == set()

@@ -15,7 +15,7 @@ from llmhive.app.adapters.redis_circuits import RedisCircuitStore
 from llmhive.app.adapters.redis_link import RedisLink
 from llmhive.app.adapters.redis_windows import RedisWindowStore
 from llmhive.app.api.application import ThinRoute
-from llmhive.app.api.chat import chat_route
+from llmhive.app.api.chat import ChatRouteConfig, chat_route
 from llmhive.app.api.identity import Identity
 from llmhive.app.bootstrap import configurations
 from llmhive.app.bootstrap.service import Lifetime
@@ -127,7 +127,15 @@ def route(
         clock=clock,
         observer=ChatMetrics(),
     )
-    return chat_route(service, identity, configurations.chat_route(settings), clock=clock)
+    return chat_route(service, identity, _route_config(settings), clock=clock)
+
+
+def _route_config(settings: Settings) -> ChatRouteConfig:
+    return ChatRouteConfig(
+        models=frozenset(configurations.models(settings).values()),
+        wall_clock_s=settings.s4_max_wall_clock,
+        body_bytes_max=settings.chat_body_bytes_max,
+    )
 
 
 def _provider_routes(worker: Worker) -> list[ProviderRoute]:

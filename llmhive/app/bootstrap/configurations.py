@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from llmhive.app.accounts.model import AccountConfig
-from llmhive.app.api.chat import ChatRouteConfig
 from llmhive.app.billing.model import DAY_S, BillingConfig
 from llmhive.app.breakers.model import BreakerConfig
 from llmhive.app.limits.model import LimitConfig, Tier
@@ -90,15 +89,6 @@ def breaker_names(settings: Settings) -> list[str]:
     """Every breaker, the providers' parents included."""
     names = breakers_of(settings)
     return [*names, *(name for children in names.values() for name in children)]
-
-
-def chat_route(settings: Settings) -> ChatRouteConfig:
-    """What the route itself needs to know."""
-    return ChatRouteConfig(
-        models=frozenset(models(settings).values()),
-        wall_clock_s=settings.s4_max_wall_clock,
-        body_bytes_max=settings.chat_body_bytes_max,
-    )
 
 
 def billing(settings: Settings) -> BillingConfig:
