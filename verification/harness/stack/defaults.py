@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # on a number sets that number itself.
 SHRUNK: Final[dict[str, tuple[str, str]]] = {
     "LLMHIVE_ENVIRONMENT": ("development", "pending migrations run at the start, on SQLite"),
-    "DRAIN_SECONDS": ("0.2", "a stop takes a moment rather than 5 s"),
+    "DRAIN_SECONDS": ("0.05", "a stop takes a moment rather than 5 s"),
     "SHUTDOWN_GRACE_S": ("5", "what is in flight belongs to claims that wait seconds at most"),
     "HEALTH_PROBE_INTERVAL_S": ("0.2", "health shows a fault while the fault lasts"),
     "S4_LLM_TIMEOUT": ("3", "a hanging provider is found out within a claim's patience"),
