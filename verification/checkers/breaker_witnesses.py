@@ -73,14 +73,20 @@ class Witnesses:
         self.numbers = numbers
         self.attempts = history.of(ATTEMPT)
         self.reports = [one for one in history.of(REPORT) if one.outcome is Outcome.OK]
+        # Asked for once for each attempt, so looked up once.
+        self._failures = self._attempts_of(FAILURE, UNKNOWN)
+        self._successes = self._attempts_of(SUCCESS, UNKNOWN)
+
+    def _attempts_of(self, *results: str) -> list[Operation]:
+        return [one for one in self.attempts if one.value.get("result") in results]
 
     def possible_failures(self) -> list[Operation]:
         """Attempts that may have counted as failures."""
-        return [one for one in self.attempts if one.value.get("result") in {FAILURE, UNKNOWN}]
+        return self._failures
 
     def possible_successes(self) -> list[Operation]:
         """Attempts that may have counted as successes."""
-        return [one for one in self.attempts if one.value.get("result") in {SUCCESS, UNKNOWN}]
+        return self._successes
 
     def opened_earliest_s(self, report: Operation) -> float:
         """The earliest moment at which the state of this report of open can have begun.

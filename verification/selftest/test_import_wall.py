@@ -34,6 +34,7 @@ def test_the_suites_process_refuses_the_service_and_says_why(tmp_path: Path) -> 
     (tmp_path / "test_forbidden.py").write_text("import llmhive.app.errors\n")
     command = [sys.executable, "-m", "pytest", "-q", "-c", str(ROOT / "pyproject.toml")]
     command += [f"--rootdir={ROOT}", f"--confcutdir={ROOT}", "-p", "no:cacheprovider"]
+    command += ["-p", "no:hypothesispytest"]
 
     run = subprocess.run(
         [*command, "-p", "conftest", str(tmp_path)],
@@ -52,14 +53,15 @@ def judge_imports(house: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=house, capture_output=True, text=True, check=False)
 
 
-@pytest.fixture
-def house(tmp_path: Path) -> Path:
-    """A copy of the tree that may be broken."""
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the tree that may be broken, by whoever mends it again."""
+    made = tmp_path_factory.mktemp("house")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     for part in project["tool"]["importlinter"]["root_packages"]:
-        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    return tmp_path
+        shutil.copytree(ROOT / part, made / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", made)
+    return made
 
 
 def test_the_tree_as_it_stands_keeps_every_contract(house: Path) -> None:
@@ -74,5 +76,6 @@ def test_a_planted_import_breaks_a_contract(house: Path, plant: str) -> None:
     (house / path).write_text(line)
 
     verdict = judge_imports(house)
+    (house / path).unlink()
 
     assert "BROKEN" in verdict.stdout

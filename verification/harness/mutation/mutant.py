@@ -89,7 +89,8 @@ def plant(mutant: Mutant, package: Path, overlay: Path) -> None:
     Takes: package, the installed folder `llmhive`; overlay, a folder for PYTHONPATH.
     Raises: MutantError when a file is missing or `find` does not occur exactly once.
     """
-    shutil.copytree(package, overlay / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+    skipped = shutil.ignore_patterns("__pycache__", "tests")
+    shutil.copytree(package, overlay / package.name, ignore=skipped)
     for edit in mutant.edits:
         file = (overlay / edit.file).resolve()
         if not file.is_relative_to(overlay.resolve() / package.name) or not file.is_file():
