@@ -324,8 +324,9 @@ class Target:
         """Set the service's wall clock so far ahead; its claim starts it with `clock.shiftable()`.
 
         Monotonic time and everybody else's clock stay; the suite's own calls see it at once.
+        No other claim gets this stack: what it wrote meanwhile is of another time.
         """
-        self._stack.need(can.CLOCK)
+        self._stack.need(can.CLOCK).is_spoilt = True
         clock.shift(Path(self.settings["LLMHIVE_DATA_DIR"]), by_s)
 
     # What stands around it

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from verification.harness import capabilities as can
 from verification.harness.lifetime import birth
 from verification.harness.stack.backend import Processes
 from verification.harness.stack.cache import StackCache
@@ -55,7 +56,9 @@ def test_the_service_is_told_the_proxies_and_never_the_servers(live: LiveStack) 
     assert all(f":{live.links[link].port}" in settings[name] for link, name in told.items())
 
 
-def test_a_stack_begins_with_the_operators_key_and_without_a_command(live: LiveStack) -> None:
+def test_a_stack_begins_with_the_operators_key_and_without_a_command(cache: StackCache) -> None:
+    live = cache.lend(configuration({"FRESHLY": "built"}))
+
     key = live.service.operators_key()
 
     assert key == "key-vfy-operator"
@@ -128,6 +131,15 @@ def test_a_fault_before_redis_is_forgotten_when_it_is_healed(live: LiveStack) ->
     live.end_claim()
 
     assert not live.stack.is_tired
+
+
+def test_a_stack_whose_clock_was_shifted_is_nobody_elses(cache: StackCache) -> None:
+    live = cache.lend(PLAIN)
+    live.stack.capabilities |= {can.CLOCK}  # without the library nothing would be shifted
+
+    Target(live.stack).shift_clock(3600.0)
+
+    assert cache.lend(PLAIN) is not live
 
 
 def test_what_a_claim_leaves_ill_is_named_and_healed(live: LiveStack) -> None:
