@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from verification.harness.toxiproxy_link import ToxiproxyError
 from verification.harness.waiting import came_true, now_s
 
 if TYPE_CHECKING:
@@ -205,15 +206,30 @@ class Faults:
 
     def left_over(self) -> list[str]:
         """Links that still have a toxic or are disabled: nothing may be left after a claim."""
-        return [link.name for link in self.links.values() if not self._is_free(link)]
+        return [link.name for link, _ in self._ill()]
 
     def heal_all(self) -> None:
         """Remove every toxic and open every link, whoever made it so."""
-        for link in self.links.values():
-            now = link.server.proxy(link.proxy_name)
-            for toxic in now["toxics"]:
-                link.server.remove_toxic(link.proxy_name, toxic["name"])
+        for link, toxics in self._ill():
+            for toxic in toxics:
+                link.server.remove_toxic(link.proxy_name, toxic)
             link.server.update(link.proxy_name, enabled=True)
+
+    def _ill(self) -> list[tuple[Link, list[str]]]:
+        """Links with their toxics, if they have any or are disabled; asks each server once.
+
+        Raises: ToxiproxyError, also when a link's proxy is gone.
+        """
+        found = []
+        servers = {link.server for link in self.links.values()}
+        seen = {server: server.proxies() for server in servers}
+        for link in self.links.values():
+            now = seen[link.server].get(link.proxy_name)
+            if now is None:
+                raise ToxiproxyError(f"{link.name}: there is no proxy {link.proxy_name}")
+            if now["toxics"] or not now["enabled"]:
+                found.append((link, [str(toxic["name"]) for toxic in now["toxics"]]))
+        return found
 
 
 def _is_broken(met: Reading) -> bool:
