@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from verification.harness.mutation.__main__ import exit_code, main, select
+from verification.harness.mutation.__main__ import (
+    exit_code,
+    main,
+    recall,
+    remember,
+    select,
+)
 from verification.harness.mutation.judge import Claims, Detection, likely, read_claims
 from verification.harness.mutation.mutant import MutantError, plant, read_mutant, read_mutants
 from verification.selftest.stack.conftest import STAND_IN
@@ -97,6 +103,23 @@ def test_a_name_that_no_mutant_has_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(MutantError, match="rl-other"):
         select(tmp_path, ["rl-other"])
+
+
+def test_what_caught_a_mutant_is_kept_beside_what_caught_the_others(tmp_path: Path) -> None:
+    memory = tmp_path / "caught_by.json"
+    for detection in (
+        Detection("rl-one", "rl", "caught", ("limits.one",), 1.0),
+        Detection("rl-two", "rl", "caught", ("limits.two",), 1.0),
+        Detection("rl-one", "rl", "missed", (), 1.0),
+        Detection("rl-two", "rl", "caught", ("limits.three",), 1.0),
+    ):
+        remember(detection, memory)
+
+    assert recall(memory) == {"rl-one": ["limits.one"], "rl-two": ["limits.three"]}
+
+
+def test_every_mutant_of_the_catalogue_has_been_caught() -> None:
+    assert sorted(recall()) == sorted(path.stem for path in CATALOGUE)
 
 
 @pytest.mark.parametrize("path", CATALOGUE, ids=lambda path: path.stem)
