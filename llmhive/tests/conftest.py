@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,15 @@ from llmhive.app.adapters.sql_database import Database
 from llmhive.app.adapters.sql_migrations import migrate
 from llmhive.app.telemetry import log
 from llmhive.tests.fakes import FakeClock
+
+gc.disable()  # loading makes much and drops little
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """Let the collector look after what tests make, never again at what was loaded for them."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture

@@ -91,12 +91,23 @@ def plant(mutant: Mutant, package: Path, overlay: Path) -> None:
     """
     skipped = shutil.ignore_patterns("__pycache__", "tests")
     shutil.copytree(package, overlay / package.name, ignore=skipped)
+    for file, text in edited(mutant, overlay / package.name).items():
+        file.write_text(text)
+
+
+def edited(mutant: Mutant, package: Path) -> dict[Path, str]:
+    """What the mutant makes of each file of `package` that it edits. Changes nothing.
+
+    Raises: MutantError when a file is missing or `find` does not occur exactly once.
+    """
+    found: dict[Path, str] = {}
     for edit in mutant.edits:
-        file = (overlay / edit.file).resolve()
-        if not file.is_relative_to(overlay.resolve() / package.name) or not file.is_file():
+        file = (package.parent / edit.file).resolve()
+        if not file.is_relative_to(package.resolve()) or not file.is_file():
             raise MutantError(f"{mutant.id}: expected a file of the service, got {edit.file}")
-        text = file.read_text()
+        text = found.get(file) or file.read_text()
         if (count := text.count(edit.find)) != 1:
             where = f"{mutant.id}: expected once in {edit.file}"
             raise MutantError(f"{where}, found {count} times: {edit.find[:80]!r}")
-        file.write_text(text.replace(edit.find, edit.replace))
+        found[file] = text.replace(edit.find, edit.replace)
+    return found
