@@ -58,7 +58,7 @@ def test_only_a_listed_origin_may_read_and_errors_are_readable_too(target: Targe
     assert allowed == dict.fromkeys(listed, LISTED)
     assert refused == dict.fromkeys(foreign)
     assert [
-        name for name, one in listed.items() if "origin" not in one.headers["vary"].lower()
+        name for name, one in listed.items() if "origin" not in one.headers.get("vary", "").lower()
     ] == []
 
 
@@ -75,7 +75,7 @@ def test_a_preflight_needs_no_key_and_allows_what_callers_send(target: Target) -
 
     allowed = answer.headers.get("access-control-allow-headers", "").lower()
     assert answer.status in {200, 204}
-    assert answer.headers["access-control-allow-origin"] == LISTED
+    assert answer.headers.get("access-control-allow-origin") == LISTED
     assert {"authorization", "content-type"} <= {name.strip() for name in allowed.split(",")}
     assert "access-control-allow-origin" not in foreign.headers
 

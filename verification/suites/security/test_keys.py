@@ -139,7 +139,7 @@ def test_nothing_that_a_caller_says_makes_them_somebody_else(target: Target) -> 
 
     assert (seen.status, (seen.json() or {}).get("user")) == (200, owner.id)
     assert wished.status in {200, 422}
-    assert f"q={FREE.requests}" in plain.answer.headers["ratelimit-policy"]
+    assert f"q={FREE.requests}" in plain.answer.headers.get("ratelimit-policy", "")
 
 
 @claim("security.no-sessions", proves=[promises.NO_SESSIONS], needs=[can.USERS])
