@@ -24,7 +24,7 @@ def prepared(stand_in: Path, tmp_path: Path) -> PreparedData:
     return PreparedData(tmp_path)
 
 
-def keys_in(data: Path) -> list[str]:
+def users_in(data: Path) -> list[str]:
     """What the stand-in wrote into its database."""
     with closing(sqlite3.connect(data / "llmhive.db")) as database:
         return [row[0] for row in database.execute("SELECT id FROM seen")]
@@ -47,7 +47,7 @@ def test_a_copy_holds_the_operators_key_and_belongs_to_one_service(
     again = prepared.copy_into(second, SETTINGS)
 
     assert (given, again) == (KEY, KEY)
-    assert (keys_in(first), keys_in(second)) == ([KEY, "mine"], [KEY])
+    assert (users_in(first), users_in(second)) == ([OPERATOR, "mine"], [OPERATOR])
 
 
 def test_the_commands_run_once(prepared: PreparedData, tmp_path: Path) -> None:

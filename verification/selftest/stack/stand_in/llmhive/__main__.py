@@ -141,7 +141,7 @@ def main() -> None:
         serve(asked.workers, asked.port)
     elif asked.words == ["keys", "create"]:
         key = f"key-{asked.user}"
-        remember(key)
+        remember(asked.user)  # never the key itself
         say({"key": key, "key_id": "k1", "user": asked.user, "tier": asked.tier})
     else:
         if asked.words == ["migrate"]:
