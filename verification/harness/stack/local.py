@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import redis
 
+from verification.harness import reach
 from verification.harness.faults import Faults
 from verification.harness.http_client import Http
 from verification.harness.metrics_view import MetricsUnreadableError
@@ -103,11 +104,14 @@ class LiveStack:
         self.stack.is_tired = False
 
     def _is_steady(self) -> bool:
-        http = Http(self.stack.base_url)
-        return came_true(
-            lambda: (http.get("/api/health").json() or {}).get("status") == "ok",
-            within_s=STEADY_WITHIN_S,
-        )
+        """Whether every worker says that all is well: each looks at Redis and providers itself."""
+        return came_true(self._is_well_everywhere, within_s=STEADY_WITHIN_S)
+
+    def _is_well_everywhere(self) -> bool:
+        http, wanted = Http(self.stack.base_url), self.stack.worker_count
+        answers = reach.each_workers(http, "/api/health", wanted, within_s=STEADY_WITHIN_S)
+        states = [(answer.json() or {}).get("status") for answer in answers.values()]
+        return states == ["ok"] * wanted
 
     @property
     def is_usable(self) -> bool:
