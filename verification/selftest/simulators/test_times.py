@@ -35,7 +35,9 @@ def test_the_journal_tells_the_times_of_a_call(provider: SimulatedProvider) -> N
 
     assert call.first_byte_s is not None
     assert call.ended_s is not None
-    assert before_s <= call.arrived_s <= call.first_byte_s <= call.ended_s <= answer.done_s
+    assert call.arrived_s <= call.first_byte_s <= call.ended_s
+    # Bytes are noted once they are written: the caller may have them before.
+    assert before_s <= call.arrived_s <= answer.done_s
 
 
 def test_the_journal_tells_what_was_sent_and_answered(provider: SimulatedProvider) -> None:
