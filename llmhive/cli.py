@@ -19,7 +19,7 @@ from llmhive import operator_arguments, supervisor
 from llmhive.app.errors import CallerError, ConfigurationError, DependencyError
 from llmhive.app.safety.masking import Masker
 from llmhive.app.settings import Environment, Settings, read_environment
-from llmhive.log_output import start_logging
+from llmhive.log_output import start_supervisor_logging
 from llmhive.migrations import newest
 from llmhive.run_files import RunFiles
 
@@ -117,12 +117,11 @@ def run_serve(settings: Settings, given: argparse.Namespace) -> int:
     """Start workers behind one socket, and look after them."""
     listening = supervisor.listen(given.host, given.port)
     files = RunFiles.make(settings.llmhive_data_dir)
-    lines = start_logging(settings, "supervisor")
+    start_supervisor_logging(settings)
     migration = _begin_migration(settings)
     try:
         return supervisor.Supervisor(settings, listening, given.workers, files, migration).run()
     finally:
-        lines.close(1.0)
         files.remove()
 
 

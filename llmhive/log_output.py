@@ -1,6 +1,6 @@
-"""Where a process of the service writes its log lines: stdout, masked, from a queue.
+"""Where a process of the service writes its log lines: stdout, masked.
 
-Used by the supervisor and the workers alike.
+A worker writes from a queue; the supervisor, which forks, directly.
 """
 
 from __future__ import annotations
@@ -18,11 +18,21 @@ SALT_FILE = "log-salt"
 SALT_BYTES = 32
 
 
-def start_logging(
-    settings: Settings, name: str, *, on_drop: Callable[[int], None] | None = None
+def start_worker_logging(
+    settings: Settings, name: str, *, on_drop: Callable[[int], None]
 ) -> log.LineWriter:
-    """Send every event of this process to stdout from now on, masked."""
+    """Send every event of this process to stdout from now on, by a thread, until it is closed."""
     lines = log.LineWriter(sys.stdout.fileno(), on_drop=on_drop)
+    _start(lines, settings, name)
+    return lines
+
+
+def start_supervisor_logging(settings: Settings) -> None:
+    """Send every event of this process to stdout from now on, at once."""
+    _start(log.DirectWriter(sys.stdout.fileno()), settings, "supervisor")
+
+
+def _start(lines: log.Sink, settings: Settings, name: str) -> None:
     log.start(
         lines,
         level=settings.log_level,
@@ -31,7 +41,6 @@ def start_logging(
         mask=Masker(settings.secrets).bytes,
     )
     foreign_logs.route_here(settings.log_level)
-    return lines
 
 
 def _salt_of(folder: Path) -> bytes:

@@ -21,7 +21,7 @@ from llmhive.app.clock import SystemClock
 from llmhive.app.settings import Settings
 from llmhive.app.telemetry import metrics
 from llmhive.http_protocol import GuardedProtocol
-from llmhive.log_output import start_logging
+from llmhive.log_output import start_worker_logging
 from llmhive.server import DrainingServer
 
 # An orphan has no operator who waits for it: what takes longer is cut.
@@ -50,7 +50,7 @@ def run(settings: Settings, given: Given) -> int:
     gc.disable()  # until everything stands: composing makes no garbage either
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor hears it too
     metrics.begin_process()
-    lines = start_logging(
+    lines = start_worker_logging(
         settings, composition.worker_name(), on_drop=metrics.LOG_LINES_DROPPED.inc
     )
     try:

@@ -1,8 +1,9 @@
-"""Log events: one JSON object per line, from a bounded queue, written by a thread of its own.
+"""Log events: one JSON object per line, written by a thread from a bounded queue.
 
 A full pipe never holds up the event loop: lines that find the queue full are dropped and
-counted. Every line is masked before it is queued. Before `start` nothing is written, so that
-commands keep their stdout. Imports the request record only.
+counted. A process that forks has no thread and writes directly. Every line is masked before it
+is written. Before `start` nothing is written, so that commands keep their stdout. Imports the
+request record only.
 """
 
 from __future__ import annotations
@@ -107,6 +108,35 @@ class LineWriter:
                 piece = piece[os.write(self._descriptor, piece) :]
             except BlockingIOError:  # somebody who shares the pipe made it so
                 select.select([], [self._descriptor], [])
+
+
+class DirectWriter:
+    """Writes each line at once, or drops it when whoever reads them sleeps.
+
+    For a process that forks: what another thread holds at that moment stays held in the child.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._untold = 0
+
+    def __call__(self, line: bytes) -> None:
+        """Write a line, or drop it; the next one that can be written says how many were."""
+        if self._untold and self._is_written(
+            _line("log_lines_dropped", "warning", {"count": self._untold})
+        ):
+            self._untold = 0
+        if not self._is_written(line):
+            self._untold += 1
+
+    def _is_written(self, line: bytes) -> bool:
+        try:
+            if not select.select([], [self._descriptor], [], 0)[1]:
+                return False
+            os.write(self._descriptor, line)
+        except OSError:  # nobody reads any more
+            return False
+        return True
 
 
 def _pieces(batch: list[bytes]) -> Iterator[tuple[bytes, int]]:

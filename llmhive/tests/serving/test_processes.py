@@ -86,6 +86,15 @@ def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Running]
     running.end()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are read from /proc")
+def test_whoever_forks_has_no_other_thread(service: Running) -> None:
+    service.event("listening")
+
+    threads = list(Path(f"/proc/{service.process.pid}/task").iterdir())
+
+    assert [thread.name for thread in threads] == [str(service.process.pid)]
+
+
 def test_a_killed_worker_is_replaced_and_a_stop_is_clean(service: Running) -> None:
     first = service.event("worker_started")["pid"]
     port = service.event("listening")["port"]

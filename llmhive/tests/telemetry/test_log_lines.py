@@ -137,3 +137,32 @@ def test_what_was_dropped_is_told_once_there_is_room() -> None:
     lost = sum(line["count"] for line in told if line.get("event") == "log_lines_dropped")
     assert len(written) + lost == 20
     assert lost > 0
+
+
+def test_whoever_writes_directly_drops_what_a_full_pipe_does_not_take_and_says_so() -> None:
+    reader, writer = os.pipe()
+    lines = log.DirectWriter(writer)
+
+    for _ in range(200):
+        lines(b"x" * 4000 + b"\n")
+    taken = os.read(reader, 1 << 20).count(b"\n")
+    lines(b"there is room\n")
+    os.close(writer)
+    with os.fdopen(reader, "rb") as read:
+        told, last = read.read().splitlines()
+
+    assert 0 < taken < 200
+    assert (orjson.loads(told)["event"], orjson.loads(told)["count"]) == (
+        "log_lines_dropped",
+        200 - taken,
+    )
+    assert last == b"there is room"
+
+
+def test_whoever_writes_directly_survives_a_reader_that_is_gone() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    log.DirectWriter(writer)(b"to nobody\n")
+
+    os.close(writer)
