@@ -39,6 +39,9 @@ STEADY_WITHIN_S: Final = 1.0
 CALLS: Final = "llmhive_circuit_calls_total"
 RETRIES: Final = "llmhive_retries_total"
 REMEMBERED: Final = ("failure", "cool_down", "rejected")
+# Set to so much, neither breakers nor retry budgets come to an end within a run of the suite.
+INEXHAUSTIBLE: Final = 1000
+HARD_TO_EXHAUST: Final = ("BREAKER_MIN_FAILURES", "RETRY_BUDGET_START")
 HTTP_PROBE: Final = "GET {} HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n"
 PROBES: Final = {
     "redis": b"PING\r\n",
@@ -94,8 +97,15 @@ class LiveStack:
             metrics = self.stack.metrics.read(Http(self.stack.base_url))
         except MetricsUnreadableError:
             return True
+        if self._is_inexhaustible:
+            return metrics.sum(CALLS, outcome="cool_down") > 0
         counted = [metrics.sum(CALLS, outcome=outcome) for outcome in REMEMBERED]
         return any([*counted, metrics.sum(RETRIES)])
+
+    @property
+    def _is_inexhaustible(self) -> bool:
+        settings = self.stack.settings
+        return all(float(settings.get(name, "0")) >= INEXHAUSTIBLE for name in HARD_TO_EXHAUST)
 
     def _renew(self) -> None:
         self.service.stop()

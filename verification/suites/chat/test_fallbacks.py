@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 
 NEEDS = [can.USERS, can.SCRIPT]
 # No breaker opens, so that every request asks the first provider.
-UNBROKEN = {
+SHORT_OF_RETRIES = {
     "BREAKER_MIN_FAILURES": "1000",
     "S4_LLM_TIMEOUT": "1.2",
     "S4_STREAM_IDLE_TIMEOUT": "3",
 }
+# And there are always retries left, whatever other claims used of them.
+UNBROKEN = {**SHORT_OF_RETRIES, "RETRY_BUDGET_START": "1000"}
 # Waits of a second, of which nothing but chance takes anything off.
 SPREAD = {
     **UNBROKEN,
-    "RETRY_BUDGET_START": "1000",
     "RETRY_BASE_S": "1",
     "RETRY_CAP_S": "1",
     "RETRY_ATTEMPTS": "2",
@@ -159,7 +160,7 @@ def test_what_a_provider_calls_malformed_is_asked_once_and_of_nobody_else(target
     assert target.provider(second).journal() == []
 
 
-@claim("chat.retries.budget", proves=[promises.RETRY_BUDGET], needs=NEEDS, env=UNBROKEN)
+@claim("chat.retries.budget", proves=[promises.RETRY_BUDGET], needs=NEEDS, env=SHORT_OF_RETRIES)
 def test_a_storm_of_failures_cannot_multiply_itself(target: Target) -> None:
     user, first = target.new_user("enterprise"), target.providers[0]
     target.provider(first).fail(500)
