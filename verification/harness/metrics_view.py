@@ -1,4 +1,4 @@
-"""The service's metrics as numbers, parsed from Prometheus text. A leaf.
+"""The service's metrics as numbers, parsed from Prometheus text.
 
 Source: the text exposition format 0.0.4 of Prometheus.
 """
@@ -6,11 +6,16 @@ Source: the text exposition format 0.0.4 of Prometheus.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from verification.harness.http_client import Http
+from verification.harness.waiting import came_true
 
+IN_FLIGHT: Final = "llmhive_http_requests_in_flight"
+# An answer is counted once it is sent; a busy worker gets to that some ms after its caller has it.
+SETTLED_WITHIN_S: Final = 2.0
 _SAMPLE: Final = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)")
 _LABEL: Final = re.compile(r'([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"')
 _ESCAPE: Final = re.compile(r"\\(.)")
@@ -70,6 +75,20 @@ class Metrics:
             for words in lines
             if words[:2] == ["#", "TYPE"] and len(words) > 3  # noqa: PLR2004
         }
+
+
+def settled(read: Callable[[], Metrics], within_s: float = SETTLED_WITHIN_S) -> Metrics:
+    """What `read` gives once nothing is in flight but the scrape itself, or after `within_s`."""
+    found = read()
+
+    def is_settled() -> bool:
+        nonlocal found
+        if found.sum(IN_FLIGHT) > 1:
+            found = read()
+        return found.sum(IN_FLIGHT) <= 1
+
+    came_true(is_settled, within_s=within_s)
+    return found
 
 
 def parse(text: str) -> Metrics:

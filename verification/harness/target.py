@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from verification.harness import capabilities as can
-from verification.harness import chat_result, clock, database, reach, traces
+from verification.harness import chat_result, clock, database, metrics_view, reach, traces
 from verification.harness.chat_result import ChatResult
 from verification.harness.http_client import Answer, Http
+from verification.harness.processes import resident_bytes
 from verification.harness.stack.model import MissingCapabilityError, ProcessControl, Stack
 from verification.harness.users import User
 from verification.harness.waiting import now_s
@@ -234,6 +235,13 @@ class Target:
         """The metrics now, summed over all workers."""
         return self._stack.need(can.METRICS).metrics.read(self.http)
 
+    def settled_metrics(self) -> Metrics:
+        """Metrics once nothing but the scrape is in flight: what was answered is counted then.
+
+        As they are after a while, where that never is: others ask, too, or are not counted off.
+        """
+        return metrics_view.settled(self.metrics)
+
     # Workers and the process
 
     def reach_all_workers(self, within_s: float = 10.0) -> list[str]:
@@ -265,6 +273,10 @@ class Target:
     def workers(self) -> list[int]:
         """The process ids of the live worker processes, sorted."""
         return self.process.worker_pids()
+
+    def memory_bytes(self) -> int:
+        """What the workers hold in memory, as the system counts it (resident); needs WORKERS."""
+        return sum(resident_bytes(pid) for pid in self.workers())
 
     def kill_worker(self, pid: int | None = None) -> int:
         """SIGKILL one worker (the first, if not said) and give its process id."""

@@ -49,3 +49,18 @@ STATE_CLEARED: Final = promise(
     "clearing Redis leaves a service that works",
     "rollback.redis-state-cleared",
 )
+NOBODY_WAITS_FOR_OTHERS: Final = promise(
+    "DESIGN 3.9",
+    "deployment.nobody-waits-for-others",
+    "what one request waits for holds up no other",
+)
+BACK_PRESSURE: Final = promise(
+    "DESIGN 3.9",
+    "deployment.back-pressure",
+    "a caller that stops reading makes the provider wait, and nothing is heaped up between them",
+)
+MEMORY_FLAT: Final = promise(
+    "DESIGN 3.9; checklist, Metrics",
+    "deployment.memory-flat",
+    "memory does not grow with the number of those who ever asked",
+)

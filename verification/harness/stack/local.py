@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import redis
 
-from verification.harness import reach
+from verification.harness import metrics_view, reach
 from verification.harness.faults import Faults
 from verification.harness.http_client import Http
 from verification.harness.metrics_view import MetricsUnreadableError
@@ -94,7 +94,8 @@ class LiveStack:
         Everything else (Redis, Stripe, the database) is forgotten as soon as it is well again.
         """
         try:
-            metrics = self.stack.metrics.read(Http(self.stack.base_url))
+            http = Http(self.stack.base_url)
+            metrics = metrics_view.settled(lambda: self.stack.metrics.read(http))
         except MetricsUnreadableError:
             return True
         if self._is_inexhaustible:

@@ -67,7 +67,7 @@ def test_for_each_kind_of_trouble_the_other_provider_answers_with_its_own_key(
         target.provider(first).reply(**reply)
         results = together_over((False, True), lambda on: target.chat(user, "hello", stream=on))
         answered[kind] = [(one.is_whole, one.body.get("provider")) for one in results]
-    after = target.metrics()
+    after = target.settled_metrics()
 
     fallbacks = [m.sum("llmhive_fallbacks_total", provider=second) for m in (before, after)]
     tokens = [m.sum("llmhive_tokens_total") for m in (before, after)]

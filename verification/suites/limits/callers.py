@@ -37,7 +37,7 @@ def decided_together(target: Target) -> Iterator[None]:
         yield
     finally:
         target.redis.time_s()
-        after = target.metrics()
+        after = target.settled_metrics()
         local, shared = (
             after.sum(DECISIONS, source=source) - before.sum(DECISIONS, source=source)
             for source in ("local", "shared")
