@@ -22,8 +22,8 @@ from chaos.catalogue import UnknownExperimentError, catalogue, select
 from chaos.conclusion import RESULTS, Conclusion
 from chaos.judgement import judge
 from chaos.kept import KeptError, Result
-from chaos.report import page
-from verification.harness import artefact
+from chaos.report import in_ci, page
+from verification.harness import artefact, github
 from verification.harness.mutation.judge import installed_package
 from verification.harness.mutation.mutant import MutantError, plant, read_mutant
 from verification.harness.stack import choice
@@ -109,6 +109,7 @@ def _planned(options: argparse.Namespace, chosen: Mapping[str, Experiment]) -> s
 def _finish(conclusion: Conclusion, reports: Path) -> int:
     conclusion.write(reports)
     page.write(conclusion, reports)
+    github.tell(in_ci.summary(conclusion), in_ci.remarks(conclusion))
     print(f"report: {reports / page.FILE}")  # noqa: T201  the command's answer
     print(conclusion.line, flush=True)  # noqa: T201  the line at the end
     return conclusion.exit_code

@@ -18,6 +18,7 @@ from load import (
     baseline,
     comparison,
     gate,
+    in_ci,
     kept,
     machine,
     profile_file,
@@ -36,6 +37,7 @@ from load.staging import NotOursError, planned, staging
 from load.subject import Subject, SubjectError
 from verification.contract.load import KINDS as KINDS_SENT
 from verification.contract.load import LoadTargets, load_targets
+from verification.harness import github
 from verification.harness.processes import ChildError
 from verification.harness.stack.choice import AUTO, KINDS
 from verification.harness.stack.model import StackError
@@ -87,6 +89,7 @@ def main(arguments: list[str]) -> int:
         say(f"{results.word(one):10} {one.target.id:18} {why}")
     for other in found.compared:
         say(f"{other.verdict.word:10} {other.verdict.claim}: {other.verdict.first}")
+    github.tell(in_ci.summary(found), in_ci.remarks(found))
     say(found.headline)
     say(f"report: {options.reports / report.FILE}")
     return found.verdict.exit_code

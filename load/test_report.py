@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from load import gate, kept, known_truths, plots, report, results
+from load import gate, in_ci, kept, known_truths, plots, report, results
 from load.known_truths import Answer, StallingServer, answered, failed, recorded, traffic
 from load.results import Compared, Results
 from load.schedule import Arrival
@@ -147,3 +147,15 @@ def test_locusts_percentile_is_taken_as_locust_takes_it(
     buckets: dict[str, int], p99_ms: float
 ) -> None:
     assert results.percentile_of(buckets, 0.99) == p99_ms
+
+
+def test_ci_is_told_each_target_and_remarks_on_what_was_missed() -> None:
+    missed, held = judged(STALL), judged()
+
+    summary, told = in_ci.summary(missed), in_ci.remarks(missed)
+
+    assert summary.startswith(f"## load: {missed.headline}\n")
+    targets = [one.target.id for one in missed.judgement.judged]
+    assert [line.split("`")[1] for line in summary.splitlines() if "`" in line] == targets
+    assert "error" in {one.level for one in told}
+    assert in_ci.remarks(held) == []

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from chaos.judgement import Word
-from chaos.report import figure, page
+from chaos.report import figure, in_ci, page
 from chaos.report.timeline import Timeline, timeline
 from chaos.selftest.test_command import conclusion, keep
 from chaos.selftest.test_judgement import performed
@@ -106,3 +106,24 @@ def test_the_page_says_what_was_broken_what_it_cost_and_whether_it_healed(
     assert "3 of 5 requests did not get a whole answer" in text
     assert "yes: the fault is gone" in text
     assert not any(mark in text for mark in ("http://", "https://", "<script", "@import", "url("))
+
+
+def test_ci_is_told_what_does_not_hold_and_nothing_of_what_does() -> None:
+    made = conclusion(Word.TRUE, Word.FALSE, Word.UNKNOWN, Word.UNVERIFIED)
+
+    summary, told = in_ci.summary(made), in_ci.remarks(made)
+
+    assert summary.startswith("## ❌ chaos: no go: 1 of 4 experiments hold, 1 false")
+    rows = [line for line in summary.splitlines() if line.startswith("| `")]
+    assert [row.split("`")[1] for row in rows] == [f"experiment_{n}" for n in (1, 2, 3)]
+    assert [(one.level, one.file) for one in told] == [
+        ("error", "chaos/experiments/experiment_1.py"),
+        ("warning", "chaos/experiments/experiment_2.py"),
+    ]
+
+
+def test_a_campaign_that_holds_is_one_line_in_ci() -> None:
+    made = conclusion(Word.TRUE)
+
+    assert in_ci.summary(made).splitlines() == [f"## ✅ chaos: {made.line}", ""]
+    assert in_ci.remarks(made) == []

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from verification.contract import checklist
-from verification.harness import artefact, readiness, session_results
+from verification.harness import artefact, github, readiness, session_results
 from verification.harness.claim_results import ClaimFacts, ClaimResult, slowest
 from verification.harness.claim_verdict import ClaimVerdict
 from verification.harness.readiness import Declarations, RunVerdict
-from verification.harness.report import github, junit, page, readiness_json, summary
+from verification.harness.report import junit, page, readiness_json, summary
 from verification.harness.report.model import Fault, RunReport
+from verification.harness.report.remarks import remarks
 from verification.harness.run_options import Run
 from verification.harness.stack.programs import ROOT
 
@@ -79,9 +80,10 @@ def conclude(
     text = json.dumps(readiness_json.document(report), indent=2, ensure_ascii=False)
     (folder / "readiness.json").write_text(text + "\n", "utf-8")
     (folder / "junit.xml").write_bytes(junit.document(report))
-    (folder / "summary.md").write_text(summary.document(report), "utf-8")
+    told = summary.document(report)
+    (folder / "summary.md").write_text(told, "utf-8")
     (folder / "report.html").write_text(page.document(report), "utf-8")
-    github.tell(report, (folder / "summary.md").read_text("utf-8"))
+    github.tell(told, remarks(report))
     return Conclusion(report)
 
 
