@@ -14,7 +14,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -87,6 +90,27 @@ def run(command: list[str]) -> int:
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
+@contextmanager
+def said_later(command: list[str] | None) -> Iterator[list[int]]:
+    """Run a command beside what is done within; its code is among the codes at the end."""
+    codes: list[int] = []
+    if command is None:
+        yield codes
+        return
+    with tempfile.TemporaryFile() as said:
+        with subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=subprocess.STDOUT) as child:
+            try:
+                yield codes
+            except BaseException:
+                child.terminate()
+                raise
+        codes.append(child.returncode)
+        said.seek(0)
+        sys.stdout.flush()
+        shutil.copyfileobj(said, sys.stdout.buffer)
+        sys.stdout.flush()
+
+
 def refuse(why: str) -> NoReturn:
     """End because nothing can be run: one line, and 3."""
     print(f"could not run: {why}", file=sys.stderr)
@@ -156,17 +180,19 @@ def end(session: nox.Session, code: int) -> None:
 
 
 def check(
-    session: nox.Session, name: str, commands: list[list[str]], detail: Path | None = None
+    session: nox.Session,
+    name: str,
+    commands: list[list[str]],
+    beside: list[str] | None = None,
 ) -> None:
-    """Run all commands and write `reports/sessions/<name>.json`, evidence for the report."""
-    codes = [run(command) for command in commands]
+    """Run all commands and write `reports/sessions/<name>.json`, evidence for the report.
+
+    Takes: `beside`, a command that runs while the others do, and says what it has to say last.
+    """
+    with said_later(beside) as codes:
+        codes += [run(command) for command in commands]
     (REPORTS / "sessions").mkdir(parents=True, exist_ok=True)
-    facts = {
-        "session": name,
-        "sources": session_sources(),
-        "ok": not any(codes),
-        "detail": json.loads(detail.read_text()) if detail and detail.exists() else {},
-    }
+    facts = {"session": name, "sources": session_sources(), "ok": not any(codes)}
     (REPORTS / "sessions" / f"{name}.json").write_text(json.dumps(facts, indent=2))
     end(session, 1 if any(codes) else 0)
 
@@ -242,13 +268,12 @@ def tested(session: nox.Session, name: str) -> tuple[Path, list[str]]:
     report.mkdir(parents=True)
     put_redis_on_path(str(environment("suite", "verify")))
     environment("load", "load")  # the load gate's tests run real Locust
-    # Who is through with its half takes of the other's.
-    return report, ["-m", "pytest", "-q", "-n", "2", "--dist=worksteal", *session.posargs]
+    return report, ["-m", "pytest", "-q", *session.posargs]
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """White-box tests of the service with coverage, then the tests of the suite itself."""
+    """White-box tests of the service with coverage, and beside them those of the suite itself."""
     white, suite = str(environment("tests", "tests")), str(environment("suite", "verify"))
     report, pytest = tested(session, "tests")
     coverage = [white, "-m", "coverage"]
@@ -260,9 +285,9 @@ def tests(session: nox.Session) -> None:
         [*coverage, "combine", "-q"],
         [*coverage, "json", "-q", "-o", f"{report}/coverage.json"],
         [*coverage, "report", "--format=total"],
-        [suite, *pytest, *of_suite, f"--junitxml={report}/suite.xml"],
     ]
-    check(session, "tests", commands)
+    beside = [suite, *pytest, *of_suite, f"--junitxml={report}/suite.xml"]
+    check(session, "tests", commands, beside=beside)
 
 
 @nox.session
@@ -271,8 +296,10 @@ def selftest(session: nox.Session) -> None:
     suite, _ = str(environment("suite", "verify")), environment("tests", "tests")
     report, pytest = tested(session, "selftest")
     os.environ["LLMHIVE_NOX_PYTHON"] = sys.executable  # for tests that run nox
+    # Who is through with its half takes of the other's.
+    two = ["-n", "2", "--dist=worksteal"]
     whole = [*OF_SUITE, "-m", "end_to_end", f"--junitxml={report}/suite.xml"]
-    check(session, "selftest", [[suite, *pytest, *whole]])
+    check(session, "selftest", [[suite, *pytest, *two, *whole]])
 
 
 def measured(wheel: Path | None, arguments: list[str]) -> Path:

@@ -288,7 +288,7 @@ async def _history(
     return decisions
 
 
-@settings(max_examples=120, deadline=None)
+@settings(deadline=None)
 @given(steps=STEPS)
 def test_redis_and_memory_agree_on_any_history(
     redis_server: RedisServer, steps: list[Step]

@@ -28,7 +28,7 @@ from llmhive.tests.breakers.fleet import CONFIG, NAME, HandClock, Worker
 BUCKET_S = CONFIG.window_s / 60
 PATHS = {(source, target) for (source, _), target in TRANSITIONS.items()}
 SEARCH = settings(
-    max_examples=60,
+    max_examples=30,
     stateful_step_count=60,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

@@ -51,7 +51,7 @@ def admitted_between(asked: list[Asked], after_ms: float, until_ms: int) -> list
     ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(deadline=None)
 @given(data=st.data(), window_ms=WINDOWS_MS, start_ms=STARTS_MS)
 def test_no_window_wherever_it_begins_holds_more_than_the_limits(
     data: st.DataObject, window_ms: int, start_ms: int
@@ -64,7 +64,7 @@ def test_no_window_wherever_it_begins_holds_more_than_the_limits(
     assert max((sum(one.tokens for one in each) for each in held), default=0) <= TIER.tokens
 
 
-@settings(max_examples=300, deadline=None)
+@settings(deadline=None)
 @given(data=st.data(), window_ms=WINDOWS_MS, start_ms=STARTS_MS)
 def test_whoever_is_refused_has_used_it_up_within_a_window_and_a_bucket(
     data: st.DataObject, window_ms: int, start_ms: int
@@ -82,7 +82,7 @@ def test_whoever_is_refused_has_used_it_up_within_a_window_and_a_bucket(
         assert each.refused_by is None or is_full[each.refused_by]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(deadline=None)
 @given(data=st.data(), window_ms=WINDOWS_MS, start_ms=STARTS_MS)
 def test_a_lone_caller_who_waits_as_told_is_admitted(
     data: st.DataObject, window_ms: int, start_ms: int
@@ -98,7 +98,7 @@ def test_a_lone_caller_who_waits_as_told_is_admitted(
     assert again[-1].refused_by is None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(deadline=None)
 @given(data=st.data(), window_ms=WINDOWS_MS, start_ms=STARTS_MS)
 def test_no_wait_is_longer_than_a_window_and_a_bucket(
     data: st.DataObject, window_ms: int, start_ms: int

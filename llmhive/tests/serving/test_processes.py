@@ -118,8 +118,10 @@ def test_a_draining_service_is_not_ready_and_still_accepts(service: Running) -> 
     service.event("draining")
     ready, _ = service.get(port, "/api/health/ready")
     live, headers = service.get(port, "/api/health/live")
+    service.process.send_signal(signal.SIGTERM)  # whoever asks twice does not wait
 
     assert (ready, live, headers["connection"]) == (503, 200, "close")
+    assert service.process.wait(LINE_WITHIN_S) == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="only Linux shows a process as a file")

@@ -242,7 +242,7 @@ def simulated(seed: int, workers: int, **wrong: Any) -> tuple[BreakerNumbers, Hi
     return numbers, model.run(failing_until_s=7.0, ends_s=25.0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), workers=st.integers(1, 4))
 def test_a_right_breaker_is_never_accused(seed: int, workers: int) -> None:
     numbers, history = simulated(seed, workers)

@@ -234,7 +234,7 @@ def have_overlaps(history: History) -> bool:
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(deadline=None)
 @given(steps=STEPS)
 def test_what_one_effect_explains_is_never_accused_and_what_it_does_not_is(
     steps: list[tuple[int, str]],

@@ -109,7 +109,7 @@ def test_a_canary_that_could_occur_by_accident_is_refused() -> None:
         Canary("short", "abc")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(deadline=None)
 @given(before=st.binary(max_size=9), after=st.binary(max_size=9), safe=st.booleans())
 def test_base64_is_found_wherever_it_stands(before: bytes, after: bytes, *, safe: bool) -> None:
     encode = base64.urlsafe_b64encode if safe else base64.b64encode
@@ -119,7 +119,7 @@ def test_base64_is_found_wherever_it_stands(before: bytes, after: bytes, *, safe
     assert [leak.form.startswith("in base64") for leak in find([SECRET], "log", text)] == [True]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(deadline=None)
 @given(text=st.text(max_size=200))
 def test_a_text_without_the_canary_is_never_accused(text: str) -> None:
     assert list(find([SECRET, PERSON], "log", text)) == []

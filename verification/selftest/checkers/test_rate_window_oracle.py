@@ -57,7 +57,7 @@ def _can_be_full(
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(deadline=None)
 @given(requests=REQUESTS, limit=st.integers(1, 3), window_s=st.integers(1, 6))
 def test_the_checkers_say_what_trying_everything_says(
     requests: list[tuple[tuple[int, int], str]], limit: int, window_s: int
@@ -70,7 +70,7 @@ def test_the_checkers_say_what_trying_everything_says(
     assert wrong == wrongly_by_oracle(history, limit, window_s + window_s / 60)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(deadline=None)
 @given(
     arrivals=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 30)), min_size=1, max_size=60),
     limit=st.integers(1, 4),
