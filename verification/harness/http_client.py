@@ -50,17 +50,31 @@ class Http:
         self._gate = gate
         self._headers = headers
         self._trust_env = trust_env
-        self._client = self._make_client(kept=0)
+        # A context costs 20 ms and is of no use to plain HTTP.
+        plain = self.base_url.startswith("http://")
+        self._context = _no_certificates() if plain else httpx.create_ssl_context()
+        self._kept: httpx.Client | None = None
 
     def _make_client(self, *, kept: int) -> httpx.Client:
-        plain = self.base_url.startswith("http://")
         return httpx.Client(
-            # A context costs 20 ms and is of no use to plain HTTP.
-            verify=_no_certificates() if plain else True,
+            verify=self._context,
             trust_env=self._trust_env,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=kept),
             follow_redirects=False,
         )
+
+    @contextmanager
+    def _lent(self) -> Iterator[httpx.Client]:
+        """The client whose connection is kept, or one for this request alone.
+
+        Threads that shared a pool could lose an answer: a connection that one of them is through
+        with may be given to another while the first closes it.
+        """
+        if self._kept is not None:
+            yield self._kept
+            return
+        with self._make_client(kept=0) as client:
+            yield client
 
     def get(self, path: str, **options: Any) -> Answer:
         """GET; options as for `request`."""
@@ -115,21 +129,23 @@ class Http:
         if key is not None:
             every = [*every, ("authorization", f"Bearer {key}")]
         wire = _Wire(sent_s, timeout_s, leave_when)
-        try:
-            built = self._client.build_request(
-                method,
-                self.base_url + path,
-                content=body,
-                # UTF-8, since what is not ASCII is sent on purpose.
-                headers=[(name.encode(), value.encode()) for name, value in every],
-                params=params,
-                timeout=timeout_s,
-            )
-        except httpx.InvalidURL:
-            never = Request(method=method, url=self.base_url + path, headers=tuple(every), body=b"")
-            answer = wire.answer(never, "invalid_request")
-        else:
-            answer = wire.exchange(self._client, built)
+        with self._lent() as client:
+            try:
+                built = client.build_request(
+                    method,
+                    self.base_url + path,
+                    content=body,
+                    # UTF-8, since what is not ASCII is sent on purpose.
+                    headers=[(name.encode(), value.encode()) for name, value in every],
+                    params=params,
+                    timeout=timeout_s,
+                )
+            except httpx.InvalidURL:
+                url = self.base_url + path
+                never = Request(method=method, url=url, headers=tuple(every), body=b"")
+                answer = wire.answer(never, "invalid_request")
+            else:
+                answer = wire.exchange(client, built)
         if self._on_answer:
             self._on_answer(answer)
         return answer
@@ -144,8 +160,7 @@ class Http:
             headers=self._headers,
             trust_env=self._trust_env,
         )
-        kept._client.close()
-        kept._client = kept._make_client(kept=1)
+        kept._kept = kept._make_client(kept=1)
         try:
             yield kept
         finally:
@@ -175,7 +190,8 @@ class Http:
 
     def close(self) -> None:
         """Close what is still open."""
-        self._client.close()
+        if self._kept is not None:
+            self._kept.close()
 
 
 @dataclass(slots=True)
