@@ -7,6 +7,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+
 from verification.harness.stack import choice
 from verification.harness.stack.programs import ROOT
 from verification.selftest.plugin.inner_run import OTHERS
@@ -77,6 +79,7 @@ def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.end_to_end
 def test_each_claim_gets_what_it_asked_for_and_answers_for_what_it_leaves(tmp_path: Path) -> None:
     done = run(tmp_path)
 
@@ -85,6 +88,7 @@ def test_each_claim_gets_what_it_asked_for_and_answers_for_what_it_leaves(tmp_pa
     assert "FaultNotHealedError: the claim left faults on: redis" in done.stdout
 
 
+@pytest.mark.end_to_end
 def test_a_stack_that_cannot_be_had_is_no_verdict(tmp_path: Path) -> None:
     done = run(tmp_path, "--stack", "nonsense")
 
@@ -92,6 +96,7 @@ def test_a_stack_that_cannot_be_had_is_no_verdict(tmp_path: Path) -> None:
     assert "--stack expects one of auto, containers, processes" in done.stdout
 
 
+@pytest.mark.end_to_end
 def test_a_silent_target_is_an_error_and_a_readable_one(tmp_path: Path) -> None:
     file = tmp_path / "target.toml"
     file.write_text(

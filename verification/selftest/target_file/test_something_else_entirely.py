@@ -46,6 +46,7 @@ CASES: dict[str, tuple[Callable[[], AbstractContextManager[str]], int, str]] = {
 }
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("case", CASES)
 def test_the_run_ends_with_a_readable_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
