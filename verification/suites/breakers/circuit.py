@@ -98,4 +98,5 @@ def recovered(target: Target, user: User) -> None:
         until=lambda seen: seen == {CLOSED},
         within_s=RECOVERS_WITHIN_S,
         claim="the breaker of a healthy provider closes on every worker",
+        every_s=0.1,  # who waits long must not use up a limit
     )
