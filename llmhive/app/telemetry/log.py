@@ -13,6 +13,7 @@ import hashlib
 import os
 import queue
 import select
+import stat
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -31,6 +32,8 @@ LINE_BYTES_MAX: Final = select.PIPE_BUF
 QUEUE_LINES_MAX: Final = 10_000
 # A writer that waits a moment writes fifty times a second instead of once per line.
 GATHER_S: Final = 0.02
+# A reader that is alive makes room sooner.
+ROOM_WITHIN_S: Final = 0.2
 # What is kept of the longest text of a line that is too long.
 LONG_TEXT_KEPT: Final = 1500
 
@@ -111,17 +114,20 @@ class LineWriter:
 
 
 class DirectWriter:
-    """Writes each line at once, or drops it when whoever reads them sleeps.
+    """Writes each line at once, or drops it when whoever reads them sleeps for longer than that.
 
     For a process that forks: what another thread holds at that moment stays held in the child.
     """
 
     def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+        self._descriptor = _never_blocking(descriptor)
         self._untold = 0
 
     def __call__(self, line: bytes) -> None:
-        """Write a line, or drop it; the next one that can be written says how many were."""
+        """Write a line, or drop it; the next one that can be written says how many were.
+
+        The first that finds no room waits a moment for it, those after it do not.
+        """
         if self._untold and self._is_written(
             _line("log_lines_dropped", "warning", {"count": self._untold})
         ):
@@ -130,13 +136,25 @@ class DirectWriter:
             self._untold += 1
 
     def _is_written(self, line: bytes) -> bool:
+        within_s = 0.0 if self._untold else ROOM_WITHIN_S
         try:
-            if not select.select([], [self._descriptor], [], 0)[1]:
+            if not select.select([], [self._descriptor], [], within_s)[1]:
                 return False
             os.write(self._descriptor, line)
-        except OSError:  # nobody reads any more
+        except OSError:  # nobody reads any more, or another writer was faster
             return False
         return True
+
+
+def _never_blocking(descriptor: int) -> int:
+    """A pipe opened anew, since whether it blocks is shared with all who have it; else the same."""
+    try:
+        if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            return descriptor
+        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        return os.open(f"/proc/self/fd/{descriptor}", flags)
+    except OSError:  # another system, or not ours to open
+        return descriptor
 
 
 def _pieces(batch: list[bytes]) -> Iterator[tuple[bytes, int]]:

@@ -147,9 +147,9 @@ def test_whoever_writes_directly_drops_what_a_full_pipe_does_not_take_and_says_s
         lines(b"x" * 4000 + b"\n")
     taken = os.read(reader, 1 << 20).count(b"\n")
     lines(b"there is room\n")
-    os.close(writer)
-    with os.fdopen(reader, "rb") as read:
-        told, last = read.read().splitlines()
+    told, last = os.read(reader, 1 << 20).splitlines()
+    for end in (reader, writer):
+        os.close(end)
 
     assert 0 < taken < 200
     assert (orjson.loads(told)["event"], orjson.loads(told)["count"]) == (
@@ -166,3 +166,13 @@ def test_whoever_writes_directly_survives_a_reader_that_is_gone() -> None:
     log.DirectWriter(writer)(b"to nobody\n")
 
     os.close(writer)
+
+
+def test_whoever_writes_directly_leaves_the_pipe_as_others_have_it() -> None:
+    reader, writer = os.pipe()
+
+    log.DirectWriter(writer)
+
+    assert os.get_blocking(writer)
+    for end in (reader, writer):
+        os.close(end)

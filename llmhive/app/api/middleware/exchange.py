@@ -110,9 +110,11 @@ class ExchangeMiddleware:
         try:
             await self._serve(scope, exchange)
         finally:
-            metrics.HTTP_IN_FLIGHT.dec()
-            self._account(scope, exchange)
-            CURRENT.reset(token)
+            try:
+                self._account(scope, exchange)
+            finally:
+                metrics.HTTP_IN_FLIGHT.dec()
+                CURRENT.reset(token)
 
     async def _serve(self, scope: Scope, exchange: Exchange) -> None:
         preflight = self._cors.preflight(scope)
