@@ -78,17 +78,12 @@ class Metrics:
 
 
 def settled(read: Callable[[], Metrics], within_s: float = SETTLED_WITHIN_S) -> Metrics:
-    """What `read` gives once nothing is in flight but the scrape itself, or after `within_s`."""
-    found = read()
+    """What `read` gives after nothing was in flight but a scrape, or after `within_s`.
 
-    def is_settled() -> bool:
-        nonlocal found
-        if found.sum(IN_FLIGHT) > 1:
-            found = read()
-        return found.sum(IN_FLIGHT) <= 1
-
-    came_true(is_settled, within_s=within_s)
-    return found
+    One page is not of one moment: it is read once more when it says that nothing is in flight.
+    """
+    came_true(lambda: read().sum(IN_FLIGHT) <= 1, within_s=within_s)
+    return read()
 
 
 def parse(text: str) -> Metrics:

@@ -20,7 +20,7 @@ from verification.harness.http_client import Answer, Http
 from verification.harness.processes import resident_bytes
 from verification.harness.stack.model import MissingCapabilityError, ProcessControl, Stack
 from verification.harness.users import User
-from verification.harness.waiting import now_s
+from verification.harness.waiting import came_true, now_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,6 +37,8 @@ __all__ = ["Answer", "ChatResult", "MissingCapabilityError", "Target", "User"]
 
 # A start of the service on a busy machine of two cores, with a margin.
 START_WITHIN_S = 20.0
+# The service gathers lines for some ms; of a worker that was killed the last may never come.
+LOGGED_WITHIN_S = 2.0
 
 # Over all claims of this xdist worker, since they share databases and Redis.
 _NUMBERS = itertools.count(1)
@@ -329,8 +331,17 @@ class Target:
         return self._stack.need(can.LOGS).logs.lines(contains)
 
     def raw_log_text(self) -> str:
-        """Everything that the service wrote to stdout and stderr so far, over all restarts."""
-        return self._stack.need(can.LOGS).logs.text()
+        """Everything that the service wrote to stdout and stderr so far, over all restarts.
+
+        A line is written a moment after its answer: that of each worker's last is waited for.
+        """
+        logs = self._stack.need(can.LOGS).logs
+        last = {one.served_by: one.request_id for one in self.answers if one.request_id}
+        came_true(
+            lambda: all(str(id_) in logs.text() for id_ in last.values()),
+            within_s=LOGGED_WITHIN_S,
+        )
+        return logs.text()
 
     def shift_clock(self, by_s: float) -> None:
         """Set the service's wall clock so far ahead; its claim starts it with `clock.shiftable()`.

@@ -36,7 +36,7 @@ def everything_said(target: Target, stack: Stack) -> dict[str, str]:
     }
     said["health"] = _heard(target.http.get("/api/health"))
     if can.LOGS in stack.capabilities:
-        said["log"] = stack.logs.text()
+        said["log"] = target.raw_log_text()
     if can.METRICS in stack.capabilities:
         said["metrics"] = _metrics(target)
     if can.REDIS_READ in stack.capabilities:

@@ -59,7 +59,7 @@ def test_for_each_kind_of_trouble_the_other_provider_answers_with_its_own_key(
     target: Target,
 ) -> None:
     user, (first, second) = target.new_user("enterprise"), target.providers
-    before = target.metrics()
+    before = target.settled_metrics()
 
     answered = {}
     for kind, reply in TROUBLE.items():

@@ -32,7 +32,7 @@ def decided_together(target: Target) -> Iterator[None]:
     Raises: AssertionError when most decisions were local although Redis answers all the time;
     UnknownVerdict when some were, whatever the claim says.
     """
-    before = target.metrics()
+    before = target.settled_metrics()
     try:
         yield
     finally:

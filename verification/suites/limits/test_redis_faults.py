@@ -143,11 +143,12 @@ def test_without_redis_each_worker_keeps_to_its_share_says_so_and_is_back_at_onc
     faults=("redis",),
 )
 def test_what_a_worker_admitted_alone_counts_once_when_redis_is_back(target: Target) -> None:
-    user = target.new_user(BASIC.name)
+    user, other = target.new_user(BASIC.name), target.new_user("pro")
     with at_each_worker(target) as https:
         with target.faults.refuse("redis"):
             results = [target.chat(user, HELLO, http=https[0]) for _ in range(3)]
         results += asked_until_shared(target, user, https[0])
+        asked_until_shared(target, other, https[1])
         results.append(target.chat(user, HELLO, http=https[1]))
 
     used = len(admitted(results))

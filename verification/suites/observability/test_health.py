@@ -42,7 +42,7 @@ def test_a_component_that_is_cut_off_is_shown_and_so_is_its_return(
         )
     healed = eventually(
         target.health,
-        until=lambda seen: seen["components"][name]["state"] == "up",
+        until=lambda seen: (seen["status"], seen["components"][name]["state"]) == ("ok", "up"),
         within_s=SEEN_WITHIN_S,
         claim=f"health shows that {link} is back",
     )

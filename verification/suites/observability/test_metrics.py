@@ -40,9 +40,12 @@ def test_every_scrape_counts_all_workers_and_a_killed_one_takes_nothing_away(
     target: Target,
 ) -> None:
     user = target.new_user("enterprise")
-    before = chats(target.metrics())
+    before = chats(target.settled_metrics())
 
     results = [one for _ in range(4) for one in together(10, lambda: target.chat(user, "hello"))]
+    for worker in target.reach_all_workers():
+        with target.at_worker(worker) as there:
+            results.append(target.chat(user, "hello", http=there))
     scrapes = [chats(target.settled_metrics()) - before for _ in range(8)]
     killed = target.kill_worker()
     back = eventually(
@@ -103,7 +106,7 @@ def test_latency_is_measured_to_the_end_of_a_stream(target: Target) -> None:
     user = target.new_user("pro")
     pieces = [f"piece {number} " for number in range(6)]
     target.provider(target.providers[0]).reply(chunks=pieces, chunk_delay_s=0.1)
-    before = target.metrics().sum(f"{SECONDS}_sum", route=http.CHAT.path)
+    before = target.settled_metrics().sum(f"{SECONDS}_sum", route=http.CHAT.path)
 
     results = together(4, lambda: target.chat(user, "hello", stream=True))
     metrics = target.settled_metrics()
@@ -125,7 +128,7 @@ def test_latency_is_measured_to_the_end_of_a_stream(target: Target) -> None:
 def test_errors_are_counted_by_code_also_those_inside_a_stream(target: Target) -> None:
     user = target.new_user("pro")
     first = target.provider(target.providers[0])
-    before = target.metrics()
+    before = target.settled_metrics()
 
     first.reply(times=3, chunks=["one ", "two "], cut_after_chunks=2, cut="rst")
     broken = [target.chat(user, "hello", stream=True) for _ in range(3)]
@@ -152,7 +155,7 @@ def test_errors_are_counted_by_code_also_those_inside_a_stream(target: Target) -
 )
 def test_refusals_are_counted_by_the_limit_that_refused(target: Target) -> None:
     user, name = target.new_user(), "llmhive_ratelimit_blocks_total"
-    before = target.metrics()
+    before = target.settled_metrics()
 
     results = [target.chat(user, "hello") for _ in range(FREE.requests + 4)]
     after = target.settled_metrics()
@@ -170,7 +173,7 @@ def test_refusals_are_counted_by_the_limit_that_refused(target: Target) -> None:
 )
 def test_tokens_are_counted_as_the_provider_reported_them(target: Target) -> None:
     user = target.new_user("pro")
-    before = target.metrics()
+    before = target.settled_metrics()
     target.provider(target.providers[0]).reply(usage={"prompt_tokens": 17, "completion_tokens": 29})
 
     results = [target.chat(user, "hello", stream=stream) for stream in (False, True, False)]

@@ -22,10 +22,22 @@ HARDENED = {
     "cache-control": "no-store",
 }
 
+STATUSES = {
+    "200": 200,
+    "stream": 200,
+    "401": 401,
+    "404": 404,
+    "422": 422,
+    "health": 200,
+    "503": 503,
+}
+
 
 def every_kind(target: Target, origin: str) -> dict[str, Answer]:
     """An answer of every kind that callers get, asked for by a page of `origin`."""
     user, told = target.new_user("pro"), {"origin": origin}
+    for name in target.providers:
+        target.provider(name).clear_rules()
     found = {
         "200": target.chat(user, "hello", headers=told).answer,
         "stream": target.chat(user, "hello", headers=told, stream=True).answer,
@@ -36,7 +48,9 @@ def every_kind(target: Target, origin: str) -> dict[str, Answer]:
     }
     for name in target.providers:
         target.provider(name).fail(500)
-    return {**found, "503": target.chat(user, "hello", headers=told).answer}
+    found["503"] = target.chat(user, "hello", headers=told).answer
+    assert {kind: answer.status for kind, answer in found.items()} == STATUSES
+    return found
 
 
 @claim(
