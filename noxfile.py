@@ -98,17 +98,18 @@ def said_later(command: list[str] | None) -> Iterator[list[int]]:
         yield codes
         return
     with tempfile.TemporaryFile() as said:
-        with subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=subprocess.STDOUT) as child:
-            try:
-                yield codes
-            except BaseException:
-                child.terminate()
-                raise
-        codes.append(child.returncode)
-        said.seek(0)
-        sys.stdout.flush()
-        shutil.copyfileobj(said, sys.stdout.buffer)
-        sys.stdout.flush()
+        child = subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=subprocess.STDOUT)
+        try:
+            yield codes
+        except BaseException:
+            child.send_signal(signal.SIGINT)  # pytest ends what its tests have begun
+            raise
+        finally:
+            codes.append(child.wait())
+            said.seek(0)
+            sys.stdout.flush()
+            shutil.copyfileobj(said, sys.stdout.buffer)
+            sys.stdout.flush()
 
 
 def refuse(why: str) -> NoReturn:

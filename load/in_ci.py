@@ -23,8 +23,8 @@ def summary(found: Results) -> str:
 
 
 def remarks(found: Results) -> list[Annotation]:
-    """An error for each target that was missed, a warning for each that is unknown."""
-    return [
+    """An error for each target missed and each comparison lost, a warning for what is unknown."""
+    targets = [
         Annotation(
             level="error" if word(one) is ClaimVerdict.FALSE else "warning",
             title=f"load: {one.target.id}",
@@ -33,6 +33,16 @@ def remarks(found: Results) -> list[Annotation]:
         for one in found.judgement.judged
         if is_bad(one)
     ]
+    compared = [
+        Annotation(
+            level="error" if one.verdict.valid is False else "warning",
+            title=f"load: {one.verdict.claim}",
+            message=one.verdict.first or "",
+        )
+        for one in found.compared
+        if not one.verdict.valid
+    ]
+    return targets + compared
 
 
 def _why(one: Judged) -> str:
