@@ -8,11 +8,11 @@ or nothing could be run.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from verification.harness.command_line import COULD_NOT_RUN, CommandLine
 from verification.harness.mutation import report
@@ -55,24 +55,24 @@ def judge_all(mutants: list[Mutant], told: Callable[[Detection], None]) -> list[
     return sorted(detections, key=lambda detection: detection.id)
 
 
-def judge_healthy(detections: list[Detection], *, partial: bool) -> Claims:
+def judge_healthy(detections: list[Detection], folder: Path, *, partial: bool) -> Claims:
     """The claims on the healthy service: all of them, or those that caught something, if any.
 
-    Experiments of chaos that caught something are performed, too.
+    Experiments of chaos that caught something are performed, too. Both leave their reports and
+    evidence in `folder`.
     """
     caught_by = sorted({claim for detection in detections for claim in detection.caught_by})
     if partial and not caught_by:
         return Claims("unknown", {}, "nothing was caught, so nothing was asked")
     chaos = [one for one in caught_by if one.startswith(PREFIX)]
     claims = tuple(one for one in caught_by if one not in chaos)
-    with TemporaryDirectory(prefix="llmhive-healthy-") as name:
-        folder = Path(name)
-        said = []
-        if claims or not partial:
-            asked = claims if partial else ()
-            said.append(run_claims(folder / "claims", claims=asked, workers=AT_ONCE))
-        if chaos:
-            said.append(Claims(*run_experiments(folder / "chaos", chaos)))
+    shutil.rmtree(folder, ignore_errors=True)
+    said = []
+    if claims or not partial:
+        asked = claims if partial else ()
+        said.append(run_claims(folder / "claims", claims=asked, workers=AT_ONCE))
+    if chaos:
+        said.append(Claims(*run_experiments(folder / "chaos", chaos)))
     return together(said)
 
 
@@ -127,7 +127,7 @@ def main(arguments: list[str]) -> int:
         return COULD_NOT_RUN
     # At once, so that a run that is ended early has not judged in vain.
     detections = judge_all(mutants, remember if options.folder == MUTANTS else forget)
-    healthy = judge_healthy(detections, partial=bool(options.only))
+    healthy = judge_healthy(detections, options.reports / "healthy", partial=bool(options.only))
     print(report.write(options.reports, healthy, detections), flush=True)  # noqa: T201  idem
     return exit_code(healthy, detections)
 

@@ -24,10 +24,20 @@ def detection(healthy: Claims, detections: list[Detection]) -> dict[str, object]
         "healthy": {
             "verdict": healthy.verdict,
             "claims": {verdict: len(ids) for verdict, ids in healthy.by_verdict.items()},
+            "troubles": troubles(healthy),
         },
         "mutants": [asdict(each) for each in detections],
         "score": {verdict: verdicts.count(verdict) for verdict in (CAUGHT, MISSED, BROKEN)},
     }
+
+
+def troubles(healthy: Claims) -> list[str]:
+    """What the healthy service was not shown to keep: `id: verdict`, what is false first."""
+    return [
+        f"{id_}: {verdict}"
+        for verdict in ("false", "unknown")
+        for id_ in healthy.by_verdict.get(verdict, ())
+    ]
 
 
 def write(folder: Path, healthy: Claims, detections: list[Detection]) -> str:
@@ -47,6 +57,6 @@ def write(folder: Path, healthy: Claims, detections: list[Detection]) -> str:
         for verdict in (CAUGHT, MISSED, BROKEN)
     }
     said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-    return (
-        f"mutants: {said}; the healthy service: {healthy.verdict}; report: {folder / 'report.html'}"
-    )
+    why = f" ({', '.join(troubles(healthy))})" if troubles(healthy) else ""
+    page_at = folder / "report.html"
+    return f"mutants: {said}; the healthy service: {healthy.verdict}{why}; report: {page_at}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from verification.harness.mutation import report
 from verification.harness.mutation.__main__ import (
     exit_code,
     main,
@@ -175,6 +176,18 @@ def test_the_worst_result_decides_the_exit_code(
     ended = exit_code(Claims(healthy, {}, ""), detections)
 
     assert ended == code
+
+
+def test_what_the_healthy_service_did_not_keep_is_named(tmp_path: Path) -> None:
+    by_verdict = {"true": ("t.one",), "unknown": ("u.one",), "false": ("f.one", "f.<two>")}
+    healthy = Claims("fail", by_verdict, "")
+
+    line = report.write(tmp_path, healthy, [Detection("rl-a", "limits", "caught", ("t.one",), 1.0)])
+
+    told = json.loads((tmp_path / "detection.json").read_text())["healthy"]["troubles"]
+    assert told == ["f.one: false", "f.<two>: false", "u.one: unknown"]
+    assert "the healthy service: fail (f.one: false, f.<two>: false, u.one: unknown)" in line
+    assert "f.&lt;two&gt;: false" in (tmp_path / "report.html").read_text()
 
 
 def ended(words: list[str]) -> object:
