@@ -17,10 +17,14 @@ from verification.contract import promises
 from verification.contract.bounds import bounds
 
 BOUND_S = bounds().redis_holds_up_a_request_s
+CHATS = 4
 
 CALM = Moment(
-    "when seven pairs in a row had a quick control",
-    lambda apparatus: has_calm_round(apparatus.in_this_phase("pair"), BOUND_S),
+    "when seven pairs in a row had a quick control, and chats were answered beside them",
+    lambda apparatus: (
+        len(apparatus.in_this_phase("chat")) >= CHATS
+        and has_calm_round(apparatus.in_this_phase("pair"), BOUND_S)
+    ),
 )
 
 EXPERIMENT = Experiment(
