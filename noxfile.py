@@ -16,8 +16,6 @@ import subprocess
 import sys
 import tempfile
 import venv
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -90,26 +88,16 @@ def run(command: list[str]) -> int:
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
-@contextmanager
-def said_later(command: list[str] | None) -> Iterator[list[int]]:
-    """Run a command beside what is done within; its code is among the codes at the end."""
-    codes: list[int] = []
-    if command is None:
-        yield codes
-        return
-    with tempfile.TemporaryFile() as said:
-        child = subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=subprocess.STDOUT)
-        try:
-            yield codes
-        except BaseException:
-            child.send_signal(signal.SIGINT)  # pytest ends what its tests have begun
-            raise
-        finally:
-            codes.append(child.wait())
-            said.seek(0)
-            sys.stdout.flush()
-            shutil.copyfileobj(said, sys.stdout.buffer)
-            sys.stdout.flush()
+def run_beside(command: list[str], others: list[list[str]]) -> list[int]:
+    """Run a command while the others run; what it says comes last. Gives all exit codes."""
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=subprocess.STDOUT) as child,
+    ):
+        codes = [*map(run, others), child.wait()]
+        said.seek(0)
+        shutil.copyfileobj(said, sys.stdout.buffer)
+        return codes
 
 
 def refuse(why: str) -> NoReturn:
@@ -181,17 +169,13 @@ def end(session: nox.Session, code: int) -> None:
 
 
 def check(
-    session: nox.Session,
-    name: str,
-    commands: list[list[str]],
-    beside: list[str] | None = None,
+    session: nox.Session, name: str, commands: list[list[str]], beside: list[str] | None = None
 ) -> None:
     """Run all commands and write `reports/sessions/<name>.json`, evidence for the report.
 
     Takes: `beside`, a command that runs while the others do, and says what it has to say last.
     """
-    with said_later(beside) as codes:
-        codes += [run(command) for command in commands]
+    codes = run_beside(beside, commands) if beside else [run(command) for command in commands]
     (REPORTS / "sessions").mkdir(parents=True, exist_ok=True)
     facts = {"session": name, "sources": session_sources(), "ok": not any(codes)}
     (REPORTS / "sessions" / f"{name}.json").write_text(json.dumps(facts, indent=2))
@@ -279,7 +263,6 @@ def tests(session: nox.Session) -> None:
     report, pytest = tested(session, "tests")
     coverage = [white, "-m", "coverage"]
     of_service = ["--confcutdir=llmhive/tests", "llmhive/tests"]
-    of_suite = [*OF_SUITE, "-m", "not end_to_end"]
     commands = [
         [*coverage, "erase"],
         [*coverage, "run", *pytest, *of_service, f"--junitxml={report}/service.xml"],
@@ -287,8 +270,8 @@ def tests(session: nox.Session) -> None:
         [*coverage, "json", "-q", "-o", f"{report}/coverage.json"],
         [*coverage, "report", "--format=total"],
     ]
-    beside = [suite, *pytest, *of_suite, f"--junitxml={report}/suite.xml"]
-    check(session, "tests", commands, beside=beside)
+    of_suite = [*OF_SUITE, "-m", "not end_to_end", f"--junitxml={report}/suite.xml"]
+    check(session, "tests", commands, beside=[suite, *pytest, *of_suite])
 
 
 @nox.session
@@ -297,10 +280,9 @@ def selftest(session: nox.Session) -> None:
     suite, _ = str(environment("suite", "verify")), environment("tests", "tests")
     report, pytest = tested(session, "selftest")
     os.environ["LLMHIVE_NOX_PYTHON"] = sys.executable  # for tests that run nox
-    # Who is through with its half takes of the other's.
-    two = ["-n", "2", "--dist=worksteal"]
+    pytest += ["-n", "2", "--dist=worksteal"]  # who is through takes of the other's half
     whole = [*OF_SUITE, "-m", "end_to_end", f"--junitxml={report}/suite.xml"]
-    check(session, "selftest", [[suite, *pytest, *two, *whole]])
+    check(session, "selftest", [[suite, *pytest, *whole]])
 
 
 def measured(wheel: Path | None, arguments: list[str]) -> Path:
@@ -318,16 +300,15 @@ def measured(wheel: Path | None, arguments: list[str]) -> Path:
 
 def report_coverage(python: Path) -> None:
     """Write what the claims reached, with what `nox -s tests` reached if that was of today."""
-    coverage, by = [str(python), "-m", "coverage"], "the claims alone"
+    coverage, by, parts = [str(python), "-m", "coverage"], "the claims alone", [str(MEASURED)]
     from_tests, session = ROOT / ".coverage", REPORTS / "sessions" / "tests.json"
-    parts = [str(MEASURED)]
     noted = json.loads(session.read_text()) if session.exists() else {}
     if from_tests.exists() and noted.get("sources") == session_sources():
         parts, by = [*parts, str(from_tests)], "the tests and the claims"
     os.environ.pop("COVERAGE_PROCESS_START")
     run([*coverage, "combine", "-q", "--keep", *parts])
-    told = ["json", "-q", "--fail-under=0", "-o", str(REPORTS / "verify" / "coverage.json")]
-    run([*coverage, *told])
+    told = str(REPORTS / "verify" / "coverage.json")
+    run([*coverage, "json", "-q", "--fail-under=0", "-o", told])
     total = [*coverage, "report", "--format=total", "--fail-under=0"]
     found = subprocess.run(total, cwd=ROOT, check=False, stdout=subprocess.PIPE, text=True)
     print(f"coverage: {found.stdout.strip()} % of llmhive.app by {by}", flush=True)

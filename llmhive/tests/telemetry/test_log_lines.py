@@ -165,6 +165,8 @@ def test_whoever_writes_directly_survives_a_reader_that_is_gone() -> None:
 
     log.DirectWriter(writer)(b"to nobody\n")
 
+    with pytest.raises(BrokenPipeError):
+        os.write(writer, b"to nobody either\n")
     os.close(writer)
 
 
