@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from verification.harness.waiting import now_s, together
+from verification.harness.waiting import let_pass, now_s, together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 LIVE = "/api/health/live"
 # Connections at once: enough that one worker alone does not take them all.
 AT_ONCE = 8
+# Between rounds, ever longer: of a service with fewer workers than are wanted it is asked in vain.
+PAUSE_S, PAUSE_S_MAX = 0.005, 0.2
 
 
 class WorkerNotReachedError(Exception):
@@ -36,7 +38,10 @@ def each_workers(http: Http, path: str, wanted: int, within_s: float) -> dict[st
     deadline_s = now_s() + within_s
     at_once = 1 if wanted == 1 else AT_ONCE
     seen: dict[str, Answer] = {}
+    pause_s = 0.0
     while len(seen) < wanted and now_s() < deadline_s:
+        let_pass(pause_s, because="who has asked in vain does not go on at full speed")
+        pause_s = min(2 * pause_s + PAUSE_S, PAUSE_S_MAX)
         answers = together(at_once, lambda: http.get(path, timeout_s=within_s))
         seen |= {answer.served_by: answer for answer in answers if answer.served_by}
     return seen
