@@ -26,7 +26,7 @@ TEXT: Final = """\
 base_url = "{base_url}"
 environment = "{environment}"  # what /api/health says as "environment"
 instance = "{instance}"  # what /api/health says as "instance"
-workers = {workers}  # worker processes behind the URL; claims that need two ask
+workers = {workers}  # worker processes behind the URL: with more, claims that need two are asked
 # Of: users, admin, stripe_secret, metrics, redis_read.
 # What is left out is "unverified" in the report.
 capabilities = {capabilities}
@@ -67,7 +67,7 @@ KNOWN: Final = {
     "METRICS_TOKEN": ("metrics_token", can.METRICS),
 }
 ADMIN: Final = "ADMIN"
-WORKERS: Final = 2
+WORKERS: Final = 1
 
 
 @dataclass(slots=True)
