@@ -326,7 +326,7 @@ def verify(session: nox.Session) -> None:
     # No claim uses hypothesis, and each process would load it.
     pytest = [suite, "-m", "pytest", "-q", "-p", "no:hypothesispytest", "verification/suites"]
     if not any(argument.startswith(("-n", "--numprocesses")) for argument in arguments):
-        arguments += ["-n", "3"]  # claims wait more than they compute
+        arguments += ["-n", "4"]  # claims wait more than they compute
     code = run([*pytest, f"--reports={REPORTS / 'verify'}", *arguments])
     if covered:
         report_coverage(covered)
