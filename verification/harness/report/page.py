@@ -10,7 +10,7 @@ from typing import Any, Final
 import jinja2
 
 from verification.contract import promises
-from verification.harness.claim_results import ClaimResult, slowest
+from verification.harness.claim_results import slowest
 from verification.harness.claim_verdict import ClaimVerdict
 from verification.harness.readiness import ItemResult
 from verification.harness.report.model import RunReport
@@ -108,23 +108,24 @@ def _chapters(items: Sequence[ItemResult]) -> list[Chapter]:
 
 
 def _unverified(report: RunReport) -> list[tuple[str, list[str]]]:
-    """Why -> what: claims by what they wanted, lines that no claim proves."""
-    groups: dict[str, list[str]] = {}
+    """Why, as a heading with its count -> what: claims by what they wanted, unproved lines."""
+    groups: dict[tuple[str, str], list[str]] = {}
     for result in report.claims_that_are(ClaimVerdict.UNVERIFIED):
-        groups.setdefault(_reason(result), []).append(result.id)
+        groups.setdefault(("claim", f": {result.why}"), []).append(result.id)
     for item in report.items:
         if item.verdict is ClaimVerdict.UNVERIFIED and not item.claims:
-            groups.setdefault(_item_reason(item), []).append(item.item.id)
-    return sorted(groups.items(), key=lambda group: -len(group[1]))
+            groups.setdefault(("line", _item_reason(item)), []).append(item.item.id)
+    ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
+    return [(_counted(len(ids), *of), ids) for of, ids in ordered]
 
 
-def _reason(result: ClaimResult) -> str:
-    return f"claims: {result.why}"
+def _counted(count: int, noun: str, rest: str) -> str:
+    return f"{count} {noun if count == 1 else noun + 's'}{rest}"
 
 
 def _item_reason(item: ItemResult) -> str:
-    known = {"no_claim": "lines of the checklist that no claim proves yet"}
-    return known.get(item.why, f"lines of the checklist: {item.why}")
+    known = {"no_claim": " of the checklist without a claim to prove it"}
+    return known.get(item.why, f" of the checklist: {item.why}")
 
 
 def duration(seconds: float) -> str:
