@@ -1,4 +1,4 @@
-"""SQLite's fault: a write lock held from outside. Imports waiting only."""
+"""The service's SQLite file from outside: read, or its write lock held. Imports waiting only."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from verification.harness.waiting import came_true
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import Any
 
 # Transactions of the service are short: the lock is free within this, or never.
 LOCK_WITHIN_S = 10.0
@@ -18,6 +19,19 @@ LOCK_WITHIN_S = 10.0
 
 class DatabaseLockError(Exception):
     """The lock could not be had, did not bite, or was not given back."""
+
+
+def rows(file: Path) -> Iterator[dict[str, Any]]:
+    """Every row of every table, as column -> value, with the table's name as `table`.
+
+    Raises: sqlite3.Error when the file cannot be read.
+    """
+    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as reader:
+        reader.row_factory = sqlite3.Row
+        tables = reader.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        for (table,) in tables:
+            for row in reader.execute(f'SELECT * FROM "{table}"'):  # noqa: S608  its own name
+                yield {"table": table, **dict(row)}
 
 
 @contextmanager

@@ -144,7 +144,7 @@ def record_said(history: History, target: Target) -> int:
     """Everything that left the service, as operations f "said"; gives how many.
 
     Channels: "answer:<user id>" (or "answer:nobody"), "health", "log", "metrics", "redis",
-    "provider:<name>".
+    "database", "provider:<name>", "stripe".
     """
     owners = {user.authorization: user.id for user in target.users}
     texts = [
@@ -159,10 +159,11 @@ def record_said(history: History, target: Target) -> int:
         for source, text in target.everything_said().items()
         if not source.startswith("answer ")
     ]
+    receivers = {f"provider:{name}": target.provider(name) for name in target.providers}
     texts += [
-        (f"provider:{name}", f"{call.headers}\n{call.text}")
-        for name in target.providers
-        for call in target.provider(name).journal()
+        (channel, f"{call.path}\n{call.headers}\n{call.text}")
+        for channel, simulator in {**receivers, "stripe": target.stripe}.items()
+        for call in simulator.journal()
     ]
     moment_s = now_s()
     for channel, text in texts:
@@ -185,9 +186,11 @@ def _authorization(headers: Iterable[tuple[str, str]]) -> str:
 def secret_canaries(target: Target) -> list[Canary]:
     """A canary for every secret that the service was given or gave out.
 
-    A provider's key may stand in what that provider received, a user's key nowhere.
+    A provider's key may stand in what that provider received, Stripe's in what Stripe did, a
+    user's key nowhere.
     """
     at_home = {f"{name.upper()}_API_KEY": (f"provider:{name}",) for name in target.providers}
+    at_home["STRIPE_SECRET_KEY"] = ("stripe",)
     return [
         Canary(name, secret, Kind.SECRET, at_home.get(name, ()))
         for name, secret in target.canaries.items()

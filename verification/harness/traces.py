@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from verification.harness import capabilities as can
+from verification.harness import database
 from verification.harness.metrics_view import MetricsUnreadableError
 from verification.harness.simulated import SimulatorError
 
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 def everything_said(target: Target, stack: Stack) -> dict[str, str]:
     """Source -> text of everything that left the service, unmasked: for the scan for leaks.
 
-    Every answer (headers and body), the log, the metrics, health, and Redis's content.
+    Every answer (headers and body), the log, the metrics, health, and what Redis and the
+    database hold.
     """
     said = {
         f"answer {number}: {answer.request.method} {answer.request.url}": _heard(answer)
@@ -41,6 +43,8 @@ def everything_said(target: Target, stack: Stack) -> dict[str, str]:
         said["metrics"] = _metrics(target)
     if can.REDIS_READ in stack.capabilities:
         said["redis"] = _lines(_redis(stack))
+    if can.DATABASE in stack.capabilities:
+        said["database"] = _lines(database.rows(stack.database_file))
     return said
 
 

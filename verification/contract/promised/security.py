@@ -40,7 +40,7 @@ NO_SESSIONS: Final = promise(
 NO_SECRET_LEAVES: Final = promise(
     _SECURITY,
     "security.no-secret-leaves",
-    "no secret leaves the service: not in answers, logs, metrics or Redis, in no coding",
+    "no secret leaves the service: not in answers, logs, metrics, Redis or rows, in no coding",
     "secrets.never.logged",
     "secrets.never.in-errors",
     "security.data.no-secrets-in-errors",

@@ -36,6 +36,13 @@ TROUBLE: dict[str, dict[str, Any]] = {
     "overloaded": {"status": 529},
     "cut answer": {"cut_after_bytes": 20},
 }
+BEGINNING = ["one ", "two ", "three "]
+# What only shows after an answer has begun.
+BROKEN_STREAMS: dict[str, dict[str, Any]] = {
+    "reset in the middle": {"cut_after_chunks": 2, "cut": "rst"},
+    "without its end": {"omit_terminal": True},
+    "an error inside": {"error_event": True},
+}
 CALLERS_FAULT = (400, 401, 403, 404, 413, 422)
 # As vendors say that an account has no money left.
 OUT_OF_MONEY: dict[str, tuple[int, dict[str, Any]]] = {
@@ -83,6 +90,30 @@ def test_each_kind_of_trouble_opens_it_after_five_and_spares_later_callers(
     assert before == CLOSED
     assert {result.body.get("provider") for result in first} == {"anthropic"}
     assert len(calls) == MIN_FAILURES
+
+
+@claim("breakers.counts.broken-streams", proves=[promises.BREAKER_COUNTS], needs=NEEDS, env=ALONE)
+@pytest.mark.parametrize("kind", BROKEN_STREAMS)
+def test_streams_that_break_in_the_middle_open_it_like_any_failure(
+    kind: str, target: Target
+) -> None:
+    user, provider = target.new_user("pro"), target.provider(PROVIDER)
+    provider.reply(chunks=BEGINNING, **BROKEN_STREAMS[kind])
+
+    first = together(MIN_FAILURES - 1, lambda: target.chat(user, "hello", stream=True))
+    before = state(target)
+    eventually(
+        lambda: (target.chat(user, "hello", stream=True), state(target))[1],
+        until=lambda now: now == OPEN,
+        within_s=OPENS_WITHIN_S,
+        claim=f"streams that break ({kind}) open the breaker",
+    )
+    calls, spared = provider.journal(), target.chat(user, "hello", stream=True)
+
+    assert before == CLOSED
+    assert {result.code for result in first} == {"no_provider_available"}
+    assert len(calls) == MIN_FAILURES
+    assert (spared.is_whole, spared.body.get("provider")) == (True, "anthropic")
 
 
 @claim("breakers.counts.callers-fault", proves=[promises.BREAKER_COUNTS], needs=NEEDS, env=SINGLE)

@@ -74,7 +74,7 @@ def test_a_stream_that_breaks_ends_in_one_error_and_is_never_spliced(target: Tar
 
 @claim(
     "chat.stream.long",
-    proves=[promises.LLM_TIMEOUT, promises.STREAM_IDLE],
+    proves=[promises.STREAM_IDLE],
     needs=NEEDS,
     env=UNBROKEN,
 )

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from verification.checkers.leakage import Canary, Kind, LeaksNothing
 from verification.contract import http, promises
+from verification.harness import billing, records, stripe_events, stripe_objects
 from verification.harness import capabilities as can
-from verification.harness import records
 from verification.harness.claims import claim
 from verification.harness.waiting import together_over
 
@@ -25,7 +25,9 @@ EVERYTHING = [
     can.LOGS,
     can.METRICS,
     can.REDIS_READ,
+    can.DATABASE,
     can.CANARIES,
+    can.STRIPE_SECRET,
 ]
 CHAT_TEXT = "message of "
 
@@ -42,12 +44,18 @@ def talkative(key: str) -> list[dict[str, Any]]:
 
 
 def provoke(target: Target, user: User) -> None:
-    """Have every provider answer so, plain and streamed."""
+    """Have every provider answer so, plain and streamed, and Stripe once."""
     for name in target.providers:
         for reply in talkative(target.provider(name).key) * 2:
             target.provider(name).reply(times=1, **reply)
     for stream in (False, True) * 4:
         target.chat(user, "hello", stream=stream)
+    told = stripe_events.subscription_created(stripe_objects.subscription(user, plan="pro"))
+    said = f"Invalid API Key provided: {target.stripe.key}"
+    target.stripe.reply(status=401, body={"error": {"message": said}})
+    billing.deliver(target, told)
+    target.stripe.clear_rules()
+    billing.deliver(target, told)
 
 
 @claim(
@@ -59,7 +67,7 @@ def provoke(target: Target, user: User) -> None:
 def test_no_secret_stands_outside_the_call_that_it_authenticates(
     target: Target, history: History
 ) -> None:
-    user = target.new_user("pro")
+    user = target.new_customer()
 
     assert target.chat(user, "hello").is_whole
     provoke(target, user)
