@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from verification.harness import capabilities as can
+from verification.harness.reach import WorkerNotReachedError
 from verification.harness.waiting import came_true, now_s
 from verification.history import Outcome
 
@@ -56,9 +57,11 @@ def _health(apparatus: Apparatus) -> str:
 
 
 def _workers(apparatus: Apparatus) -> str:
-    wanted = apparatus.target.workers_wanted
-    reached = apparatus.target.reach_all_workers(within_s=2.0)
-    return "" if len(reached) >= wanted else f"{len(reached)} of {wanted} workers answer"
+    try:
+        apparatus.target.reach_all_workers(within_s=2.0)
+    except WorkerNotReachedError as error:
+        return str(error)
+    return ""
 
 
 def _chat(apparatus: Apparatus) -> str:

@@ -96,6 +96,7 @@ def test_a_request_that_fails_gives_back_its_place_whatever_failed(target: Targe
         ]
         eventually_free(target, user, name)
 
+    target.require_every_worker()
     assert [str(one.answer) for one in failed if one.is_whole] == []
 
 

@@ -125,6 +125,7 @@ def test_no_users_text_and_no_identity_is_seen_by_anybody_else(
     )
     records.record_said(history, target)
 
+    target.require_every_worker()
     assert all(
         texts[user.id] in result.reply for (user, _), result in zip(rounds, results, strict=True)
     )
