@@ -29,17 +29,15 @@ REPORTS = ROOT / "reports"
 SERVICES = {"service": "service", "covered": "tests"}
 # Where the tests of the suite itself are.
 OF_SUITE = ("verification/selftest", "chaos/selftest", "load")
+# What the sessions judge.
+JUDGED = ("llmhive", "verification", "chaos", "load", "requirements")
+JUDGED += ("conftest.py", "noxfile.py", "pyproject.toml")
 MEASURED = ENVIRONMENTS / "measured"
 # The modules of load/ that only Locust's process imports, and its environment can type.
 GENERATOR = (
-    "closed_loop.py",
-    "dispatch.py",
-    "generator.py",
-    "locustfile.py",
-    "shapes.py",
-    "users.py",
+    "closed_loop.py", "dispatch.py", "generator.py", "locustfile.py", "shapes.py", "users.py",
     "wire.py",
-)
+)  # fmt: skip
 
 nox.options.sessions = ["lint", "types", "contracts", "sizes", "audit"]
 nox.options.sessions += ["tests", "selftest", "verify"]
@@ -70,6 +68,7 @@ def environment(name: str, pins: str) -> Path:
         return python
     print(f"building the environment {folder.relative_to(ROOT)} (once per set of pins)", flush=True)
     shutil.rmtree(folder, ignore_errors=True)
+    (ENVIRONMENTS / f"{name}.json").unlink(missing_ok=True)
     venv.create(folder, with_pip=True)
     pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
     must([*pip, "--require-hashes", "-r", str(wanted)], f"pins of {name} could not be installed")
@@ -149,14 +148,14 @@ def is_among(arguments: list[str], *options: str) -> bool:
 
 def session_sources() -> str:
     """The fingerprint of what the sessions judge."""
-    return digest(*(ROOT / part for part in ("llmhive", "verification", "pyproject.toml")))
+    return digest(*(ROOT / part for part in JUDGED))
 
 
 def wheel_among(arguments: list[str]) -> Path | None:
     """The wheel that `--wheel FILE` names, taken out of the arguments."""
     wheel = take(arguments, "--wheel")
-    if wheel and not Path(wheel).is_file():
-        refuse(f"--wheel expects a wheel file, got {wheel}")
+    if wheel and not (Path(wheel).is_file() and Path(wheel).match("llmhive-*.whl")):
+        refuse(f"--wheel expects a file llmhive-*.whl, got {wheel}")
     return Path(wheel).resolve() if wheel else None
 
 
@@ -177,7 +176,8 @@ def check(
     """
     codes = run_beside(beside, commands) if beside else [run(command) for command in commands]
     (REPORTS / "sessions").mkdir(parents=True, exist_ok=True)
-    facts = {"session": name, "sources": session_sources(), "ok": not any(codes)}
+    facts = {"session": name, "ok": not any(codes)}
+    facts["sources"] = "" if session.posargs else session_sources()  # a part is not the whole
     (REPORTS / "sessions" / f"{name}.json").write_text(json.dumps(facts, indent=2))
     end(session, 1 if any(codes) else 0)
 

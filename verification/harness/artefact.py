@@ -17,7 +17,10 @@ from verification.harness.stack.programs import ROOT
 
 SERVICE_FILE: Final = ROOT / ".nox" / "service.json"
 # What the noxfile's sessions put into the fingerprint of what they judged.
-SESSION_SOURCES: Final = ("llmhive", "verification", "pyproject.toml")
+SESSION_SOURCES: Final = (
+    "llmhive", "verification", "chaos", "load", "requirements",
+    "conftest.py", "noxfile.py", "pyproject.toml",
+)  # fmt: skip
 SKIPPED: Final = frozenset({"__pycache__", ".hypothesis"})
 
 

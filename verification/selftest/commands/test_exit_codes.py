@@ -57,7 +57,7 @@ def test_the_verdict_is_the_sessions_exit_code(
     [
         (["--no-such-option"], "unrecognized arguments: --no-such-option"),
         (["-k", "nothing_like_it"], "-k nothing_like_it selects none of 4 claims"),
-        (["--wheel=none.whl"], "--wheel expects a wheel file, got none.whl"),
+        (["--wheel=none.whl"], "--wheel expects a file llmhive-*.whl, got none.whl"),
     ],
     ids=["option", "keyword", "wheel"],
 )

@@ -94,11 +94,20 @@ def test_tests_that_wrote_no_coverage_leave_the_line_unknown(tmp_path: Path) -> 
     assert verdicts(tmp_path)["coverage-over-70"] == "unknown"
 
 
-@pytest.mark.parametrize(
-    "change", ["llmhive/app/errors.py", "verification/history.py", "pyproject.toml"]
+JUDGED = (
+    "llmhive/app/errors.py",
+    "verification/history.py",
+    "chaos/runner.py",
+    "load/gate.py",
+    "requirements/service.txt",
+    "noxfile.py",
+    "pyproject.toml",
 )
+
+
+@pytest.mark.parametrize("change", JUDGED)
 def test_any_change_of_the_sources_changes_their_fingerprint(tmp_path: Path, change: str) -> None:
-    for name in ("llmhive/app/errors.py", "verification/history.py", "pyproject.toml"):
+    for name in JUDGED:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("one")
     before = artefact.session_sources(tmp_path)
