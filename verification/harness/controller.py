@@ -52,6 +52,19 @@ KEPT: Final = frozenset(
 NOT_BEGUN: Final = KEPT - {pytest.ExitCode.NO_TESTS_COLLECTED} | {pytest.ExitCode.INTERRUPTED}
 
 
+def emptied(reports: Path) -> None:
+    """An empty folder for reports; what an earlier run left in it is gone.
+
+    Raises: UsageError for a folder that holds what no run has written.
+    """
+    if any(place.is_relative_to(reports.resolve()) for place in (ROOT, Path.cwd())):
+        raise pytest.UsageError(
+            f"--reports expects a folder of its own, which is emptied; {reports} holds the project"
+        )
+    shutil.rmtree(reports, ignore_errors=True)
+    reports.mkdir(parents=True)
+
+
 class Worker:
     """One of xdist's workers: at its end it says which claims it knows."""
 
@@ -80,9 +93,8 @@ class Controller:
         self._judged = ""
         self._remote: RemoteRun | None = None
         self._ending = ExitStack()
-        shutil.rmtree(self._run.reports, ignore_errors=True)
         if not config.option.collectonly:
-            self._run.reports.mkdir(parents=True)
+            emptied(self._run.reports)
         # One file that cannot be read makes the run unknown; the others are judged all the same.
         config.option.continue_on_collection_errors = True
         self._keep_configurations_together()

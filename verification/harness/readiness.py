@@ -126,11 +126,16 @@ def _rows(
     items: Mapping[str, Item],
     problems: list[str],
 ) -> list[dict[str, Any]]:
-    fine = []
-    for number, row in enumerate(tables.get(name, []), 1):
+    rows, fine = tables.get(name, []), []
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        problems.append(f"expected tables [[{name}]], got {rows!r}")
+        rows = []
+    for number, row in enumerate(rows, 1):
         wrong = sorted(set(row) ^ set(shape.__slots__))
         dates = [field for field in ("on", "expires") if field in row]
         wrong += [f"{field} (a date)" for field in dates if not _is_date(row[field])]
+        texts = sorted(set(row) - set(dates))
+        wrong += [f"{field} (a text)" for field in texts if not isinstance(row[field], str)]
         if wrong:
             fields = ", ".join(shape.__slots__)
             problems.append(f"{name} {number}: expected {fields}; wrong: {', '.join(wrong)}")

@@ -56,7 +56,9 @@ def read_mutant(path: Path) -> Mutant:
         raise MutantError(
             f"{path}: missing {missing or 'nothing'}, unknown {sorted(unknown) or 'nothing'}"
         )
-    if not edits or any(set(edit) != {"file", "find", "replace"} for edit in edits):
+    if not _are_texts(data.get("needs", [])):
+        raise MutantError(f"{path}: expected needs as a list of texts, got {data['needs']!r}")
+    if not edits or not isinstance(edits, list) or not all(map(_is_edit, edits)):
         raise MutantError(
             f"{path}: expected [[edit]] tables of file, find and replace, got {edits}"
         )
@@ -70,6 +72,15 @@ def read_mutant(path: Path) -> Mutant:
         needs=tuple(data.get("needs", ())),
         edits=tuple(Edit(**edit) for edit in edits),
     )
+
+
+def _is_edit(told: object) -> bool:
+    is_whole = isinstance(told, dict) and set(told) == {"file", "find", "replace"}
+    return is_whole and _are_texts(list(told.values()))
+
+
+def _are_texts(told: object) -> bool:
+    return isinstance(told, list) and all(isinstance(one, str) for one in told)
 
 
 def read_mutants(folder: Path) -> list[Mutant]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -95,8 +96,10 @@ def test_an_edit_outside_the_service_is_broken(tmp_path: Path, package: Path) ->
         (WHOLE.split("[[edit]]", maxsplit=1)[0], "tables of file, find and replace"),
         (WHOLE.replace('id = "rl-', 'id = "xx-'), "expected the id"),
         ("id = ", "expected a TOML file"),
+        (f"needs = 3\n{WHOLE}", "expected needs as a list of texts, got 3"),
+        (re.sub("find = .*", "find = 3", WHOLE), "tables of file, find and replace"),
     ],
-    ids=["wrong-type", "misspelt-field", "no-edit", "other-id", "no-toml"],
+    ids=["wrong-type", "misspelt-field", "no-edit", "other-id", "no-toml", "needs", "find"],
 )
 def test_a_file_that_is_no_mutant_says_what_was_expected(
     tmp_path: Path, text: str, said: str

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from verification.harness.controller import emptied
 from verification.selftest.plugin.inner_run import run
 
 if TYPE_CHECKING:
@@ -59,6 +60,21 @@ def test_xdist_says_it_no_less(tmp_path: Path) -> None:
 
     assert ran.code == NONE_COLLECTED
     assert "did you mean window.holds?" in ran.output
+
+
+def test_a_folder_that_holds_where_we_are_is_not_emptied_for_reports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "work" / "here").mkdir(parents=True)
+    (tmp_path / "work" / "kept").write_text("kept")
+    monkeypatch.chdir(tmp_path / "work" / "here")
+
+    with pytest.raises(pytest.UsageError, match="--reports expects a folder of its own"):
+        emptied(tmp_path / "work")
+    emptied(tmp_path / "work" / "here" / "reports")
+
+    assert (tmp_path / "work" / "kept").read_text() == "kept"
+    assert list((tmp_path / "work" / "here" / "reports").iterdir()) == []
 
 
 def test_what_is_judged_is_said_even_by_a_quiet_run(tmp_path: Path) -> None:

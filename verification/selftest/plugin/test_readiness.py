@@ -208,6 +208,8 @@ expires = 2027-02-02
         ("on = 2026-11-02", 'on = "yesterday"', r"on \(a date\)"),
         ("[[waive]]", "[[excuse]]", "unknown table excuse"),
         ("[[waive]]", "[[waive]", "expected TOML"),
+        ("[[waive]]", "[waive]", r"expected tables \[\[waive\]\]"),
+        ('"quotas.tavily.pro"', '["quotas.tavily.pro"]', r"item \(a text\)"),
     ],
 )
 def test_a_declaration_that_cannot_be_is_refused(
