@@ -64,5 +64,8 @@ def test_the_printed_chat_command_answers_with_a_reply(target: Target) -> None:
 
     status, body = run_printed(PRINTED_COMMANDS["chat"], target, user.key)
 
+    # Simulated providers repeat what they are told; a real one says what it likes.
+    wanted = "Hello, test" if can.SCRIPT in target.capabilities else ""
     assert status == 200
-    assert "Hello, test" in parsed(body)["reply"]
+    assert wanted in parsed(body)["reply"]
+    assert parsed(body)["reply"] != ""
