@@ -31,7 +31,7 @@ CROWD = 60
 
 @claim(
     "limits.redis-emptied.bounded",
-    proves=[promises.REDIS_EMPTIED],
+    proves=[promises.REDIS_EMPTIED, promises.STATE_CLEARED],
     needs=[*NEEDS, can.REDIS_WRITE],
     env=CALM,
     workers=2,
