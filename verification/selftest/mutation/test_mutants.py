@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from verification.contract import promises
 from verification.harness.mutation import report
 from verification.harness.mutation.__main__ import (
     exit_code,
@@ -138,6 +139,12 @@ def test_a_mutant_of_the_catalogue_applies_to_the_sources(path: Path) -> None:
 
     assert made
     assert [file for file, text in made.items() if text == file.read_text()] == []
+
+
+def test_a_mutant_of_the_catalogue_breaks_what_is_promised() -> None:
+    broken = {path.stem: read_mutant(path).breaks for path in CATALOGUE}
+
+    assert {name: breaks for name, breaks in broken.items() if breaks not in promises.EVERY} == {}
 
 
 def test_what_caught_a_mutant_its_promise_and_what_it_edits_name_the_likely_claims(
