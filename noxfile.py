@@ -30,8 +30,8 @@ SERVICES = {"service": "service", "covered": "tests"}
 # Where the tests of the suite itself are.
 OF_SUITE = ("verification/selftest", "chaos/selftest", "load")
 # What the sessions judge.
-JUDGED = ("llmhive", "verification", "chaos", "load", "requirements")
-JUDGED += ("conftest.py", "noxfile.py", "pyproject.toml")
+JUDGED = ["llmhive", "verification", "chaos", "load", "requirements"]
+JUDGED += ["conftest.py", "noxfile.py", "pyproject.toml"]
 MEASURED = ENVIRONMENTS / "measured"
 # The modules of load/ that only Locust's process imports, and its environment can type.
 GENERATOR = (

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from verification.harness.http_client import Answer, Http
+    from verification.harness.target import Target
 
 # Liveness depends on nothing, so it tells the worker under any fault.
 LIVE = "/api/health/live"
@@ -45,6 +46,17 @@ def each_workers(http: Http, path: str, wanted: int, within_s: float) -> dict[st
         answers = together(at_once, lambda: http.get(path, timeout_s=within_s))
         seen |= {answer.served_by: answer for answer in answers if answer.served_by}
     return seen
+
+
+def require_every_worker(target: Target) -> None:
+    """Say nothing of several workers unless each of them has answered this claim.
+
+    Raises: WorkerNotReachedError.
+    """
+    seen = {answer.served_by for answer in target.answers if answer.served_by}
+    if len(seen) < target.workers_wanted:
+        told = f"expected answers of {target.workers_wanted} workers"
+        raise WorkerNotReachedError(f"{told}, got {sorted(seen)}")
 
 
 @contextmanager

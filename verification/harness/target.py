@@ -247,21 +247,8 @@ class Target:
     # Workers and the process
 
     def reach_all_workers(self, within_s: float = 10.0) -> list[str]:
-        """The `X-Served-By` of every worker, sorted.
-
-        Raises: WorkerNotReachedError when not every worker answers `within_s`.
-        """
+        """The `X-Served-By` of every worker, sorted. Raises: WorkerNotReachedError."""
         return sorted(self.each_workers(reach.LIVE, within_s))
-
-    def require_every_worker(self) -> None:
-        """Say nothing of several workers unless each of them has answered this claim.
-
-        Raises: WorkerNotReachedError.
-        """
-        seen = {answer.served_by for answer in self.answers if answer.served_by}
-        if len(seen) < self.workers_wanted:
-            told = f"expected answers of {self.workers_wanted} workers"
-            raise reach.WorkerNotReachedError(f"{told}, got {sorted(seen)}")
 
     def each_workers(self, path: str, within_s: float = 10.0) -> dict[str, Answer]:
         """What each worker answers to a GET of `path`, by its `X-Served-By`.

@@ -75,8 +75,9 @@ def read_mutant(path: Path) -> Mutant:
 
 
 def _is_edit(told: object) -> bool:
-    is_whole = isinstance(told, dict) and set(told) == {"file", "find", "replace"}
-    return is_whole and _are_texts(list(told.values()))
+    if not isinstance(told, dict) or set(told) != {"file", "find", "replace"}:
+        return False
+    return _are_texts(list(told.values()))
 
 
 def _are_texts(told: object) -> bool:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from verification.harness.chat_result import ChatResult
     from verification.harness.simulated import Call
     from verification.harness.target import Target
+    from verification.harness.users import User
 
 WALL_S = 1.5
 # Only the wall clock can end what these claims let hang.
@@ -178,17 +179,7 @@ def test_when_a_caller_leaves_the_providers_call_ends_and_everything_is_given_ba
 
     pings: list[Answer] = []
     with meanwhile(lambda: pings.append(target.http.get("/api/health/live")), every_s=0.05):
-        ways = {
-            "plain": lambda: target.chat(user, "first", timeout_s=LEAVES_AFTER_S),
-            "streamed": lambda: target.chat(user, "first", stream=True, timeout_s=LEAVES_AFTER_S),
-            "in the middle": lambda: target.chat(
-                user, "mid", stream=True, leave_when=lambda body: b"some" in body
-            ),
-        }
-        left = {}
-        for way, leave in ways.items():
-            left[way] = together(FREE.in_flight, leave)
-            idle(target)
+        left = all_left(target, user)
         calls = eventually(
             provider.journal,
             until=lambda seen: all(call.hung_up_s is not None for call in seen),
@@ -196,21 +187,38 @@ def test_when_a_caller_leaves_the_providers_call_ends_and_everything_is_given_ba
             claim="the provider has seen every caller leave",
         )
     served = target.chat(user, "hello")
-    by_way = {
-        "plain": [call for call in calls if "first" in call.text and not call.body.get("stream")],
-        "streamed": [call for call in calls if "first" in call.text and call.body.get("stream")],
-        "in the middle": [call for call in calls if "mid" in call.text],
-    }
 
-    if any(len(by_way[way]) < len(left[way]) for way in ways):
+    if len(calls) < len(left) * FREE.in_flight:
         raise UnknownVerdict(f"{len(calls)} requests came as far as the provider")
-    assert {way: len(by_way[way]) for way in ways} == dict.fromkeys(ways, FREE.in_flight)
     control_s = max(ping.seconds for ping in pings)
-    for way in ways:
+    for way, results in left.items():
+        gone_s = gone_after_s(results, [call for call in calls if way_of(call) == way])
         # One of two that was late may be the machine's doing; both are the service's.
-        soonest_s = min(gone_after_s(left[way], by_way[way]))
-        require_at_most(soonest_s, bounds().caller_left_within_s, control_s)
+        require_at_most(min(gone_s), bounds().caller_left_within_s, control_s)
     assert served.is_whole
+
+
+def all_left(target: Target, user: User) -> dict[str, list[ChatResult]]:
+    """What callers got who left: as many as may be in flight, one way after the other."""
+    ways: dict[str, Callable[[], ChatResult]] = {
+        "plain": lambda: target.chat(user, "first", timeout_s=LEAVES_AFTER_S),
+        "streamed": lambda: target.chat(user, "first", stream=True, timeout_s=LEAVES_AFTER_S),
+        "in the middle": lambda: target.chat(
+            user, "mid", stream=True, leave_when=lambda body: b"some" in body
+        ),
+    }
+    left = {}
+    for way, leave in ways.items():
+        left[way] = together(FREE.in_flight, leave)
+        idle(target)
+    return left
+
+
+def way_of(call: Call) -> str:
+    """In which of these ways the caller of this call left."""
+    if "mid" in call.text:
+        return "in the middle"
+    return "streamed" if call.body.get("stream") else "plain"
 
 
 def idle(target: Target) -> None:

@@ -13,6 +13,7 @@ from verification.contract.tiers import IN_FLIGHT_LEASE_S
 from verification.harness import capabilities as can
 from verification.harness.claims import claim
 from verification.harness.http_client import Http
+from verification.harness.reach import require_every_worker
 from verification.harness.target import ChatResult, Target, User
 from verification.harness.waiting import eventually, let_pass, meanwhile, together_over
 from verification.suites.limits.callers import (
@@ -96,7 +97,7 @@ def test_a_request_that_fails_gives_back_its_place_whatever_failed(target: Targe
         ]
         eventually_free(target, user, name)
 
-    target.require_every_worker()
+    require_every_worker(target)
     assert [str(one.answer) for one in failed if one.is_whole] == []
 
 

@@ -11,6 +11,7 @@ from verification.contract import http, promises
 from verification.harness import billing, records, stripe_events, stripe_objects
 from verification.harness import capabilities as can
 from verification.harness.claims import claim
+from verification.harness.reach import require_every_worker
 from verification.harness.waiting import together_over
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def test_no_users_text_and_no_identity_is_seen_by_anybody_else(
     )
     records.record_said(history, target)
 
-    target.require_every_worker()
+    require_every_worker(target)
     assert all(
         texts[user.id] in result.reply for (user, _), result in zip(rounds, results, strict=True)
     )
