@@ -27,7 +27,8 @@ PINS = ROOT / "requirements"
 REPORTS = ROOT / "reports"
 # The service's environments and their pins; `covered` adds coverage to what the service needs.
 SERVICES = {"service": "service", "covered": "tests"}
-# Where the tests of the suite itself are.
+# Where the tests of the service are, and those of the suite itself.
+OF_SERVICE = ("--confcutdir=llmhive/tests", "llmhive/tests")
 OF_SUITE = ("verification/selftest", "chaos/selftest", "load")
 # What the sessions judge.
 JUDGED = ["llmhive", "verification", "chaos", "load", "requirements"]
@@ -42,7 +43,6 @@ GENERATOR = (
 nox.options.sessions = ["lint", "types", "contracts", "sizes", "audit"]
 nox.options.sessions += ["tests", "selftest", "verify"]
 nox.options.default_venv_backend = "none"
-nox.options.error_on_missing_interpreters = True
 
 
 def digest(*paths: Path) -> str:
@@ -246,43 +246,43 @@ def put_redis_on_path(suite: str) -> None:
     os.environ["PATH"] = f"{found.stdout.strip()}{os.pathsep}{os.environ.get('PATH', '')}"
 
 
-def tested(session: nox.Session, name: str) -> tuple[Path, list[str]]:
-    """Prepare what tests of the suite need; gives the reports' folder and pytest's options."""
+def tested(session: nox.Session, name: str, which: str) -> tuple[Path, list[str]]:
+    """Prepare what tests need; gives the reports' folder and pytest's options for `which`."""
     report = REPORTS / name
     shutil.rmtree(report, ignore_errors=True)
     report.mkdir(parents=True)
     put_redis_on_path(str(environment("suite", "verify")))
     environment("load", "load")  # the load gate's tests run real Locust
-    return report, ["-m", "pytest", "-q", *session.posargs]
+    return report, ["-m", "pytest", "-q", "-m", which, *session.posargs]
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """White-box tests of the service with coverage, and beside them those of the suite itself."""
     white, suite = str(environment("tests", "tests")), str(environment("suite", "verify"))
-    report, pytest = tested(session, "tests")
+    report, pytest = tested(session, "tests", "not end_to_end")
     coverage = [white, "-m", "coverage"]
-    of_service = ["--confcutdir=llmhive/tests", "llmhive/tests"]
     commands = [
         [*coverage, "erase"],
-        [*coverage, "run", *pytest, *of_service, f"--junitxml={report}/service.xml"],
+        [*coverage, "run", *pytest, *OF_SERVICE, f"--junitxml={report}/service.xml"],
         [*coverage, "combine", "-q"],
         [*coverage, "json", "-q", "-o", f"{report}/coverage.json"],
         [*coverage, "report", "--format=total"],
+        [suite, *pytest, "load", f"--junitxml={report}/load.xml"],  # so that both take as long
     ]
-    of_suite = [*OF_SUITE, "-m", "not end_to_end", f"--junitxml={report}/suite.xml"]
-    check(session, "tests", commands, beside=[suite, *pytest, *of_suite])
+    of_suite = [suite, *pytest, *OF_SUITE[:2], f"--junitxml={report}/suite.xml"]
+    check(session, "tests", commands, beside=of_suite)
 
 
 @nox.session
 def selftest(session: nox.Session) -> None:
-    """The suite from end to end: whole runs by nox, pytest, Locust and chaos, some killed."""
-    suite, _ = str(environment("suite", "verify")), environment("tests", "tests")
-    report, pytest = tested(session, "selftest")
+    """From end to end: the service's processes, and whole runs of the suite, some killed."""
+    suite, white = str(environment("suite", "verify")), str(environment("tests", "tests"))
+    report, pytest = tested(session, "selftest", "end_to_end")
     os.environ["LLMHIVE_NOX_PYTHON"] = sys.executable  # for tests that run nox
-    pytest += ["-n", "2", "--dist=worksteal"]  # who is through takes of the other's half
-    whole = [*OF_SUITE, "-m", "end_to_end", f"--junitxml={report}/suite.xml"]
-    check(session, "selftest", [[suite, *pytest, *whole]])
+    of_suite = [suite, *pytest, *OF_SUITE, "-n2", f"--junitxml={report}/suite.xml"]
+    of_service = [white, *pytest, *OF_SERVICE, f"--junitxml={report}/service.xml"]
+    check(session, "selftest", [[*of_suite, "--dist=worksteal"]], beside=of_service)
 
 
 def measured(wheel: Path | None, arguments: list[str]) -> Path:

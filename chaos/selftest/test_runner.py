@@ -25,6 +25,8 @@ from verification.harness.fixtures import Lender
 from verification.harness.stack.programs import ROOT
 from verification.history import History, Outcome
 
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(120)]
+
 STAND_IN = ROOT / "verification" / "selftest" / "stack" / "stand_in"
 HOLDS = Experiment(
     claim="the stand-in does not mind",

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.end_to_end
+
 ROOT = Path(__file__).parents[2]
 PLANTED = {
     "suite-imports-service": ("verification/harness/planted.py", "import llmhive.app.errors\n"),

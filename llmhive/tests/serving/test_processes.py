@@ -22,6 +22,8 @@ from typing import Any, Final
 
 import pytest
 
+pytestmark = pytest.mark.end_to_end
+
 ROOT: Final = Path(__file__).parents[3]
 # A start is a second alone, several on a busy machine.
 LINE_WITHIN_S: Final = 20.0
