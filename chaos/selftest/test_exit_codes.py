@@ -59,7 +59,7 @@ def test_the_answer_is_the_sessions_exit_code(
     ("options", "said"),
     [
         (["--only", "no_such"], "--only expects names of experiments"),
-        (["--wheel", "none.whl"], "--wheel expects a wheel file, got none.whl"),
+        (["--wheel", "none.whl"], "--wheel expects a file llmhive-*.whl, got none.whl"),
     ],
     ids=["name", "wheel"],
 )
