@@ -117,18 +117,18 @@ def test_a_revoked_key_is_refused_by_every_worker_within_its_bound(target: Targe
 def test_an_expired_key_is_refused_and_said_to_be_expired(target: Target) -> None:
     began_s = now_s()
     made = target.shell(
-        ["keys", "create", "--user", target.name(), "--expires-in", "2s", "--json"]
+        ["keys", "create", "--user", target.name(), "--expires-in", "3s", "--json"]
     ).json()
 
     before = target.http.get(http.SUBSCRIPTION.path, key=made["key"])
     after = eventually(
         lambda: target.http.get(http.SUBSCRIPTION.path, key=made["key"]),
         until=lambda answer: answer.status != 200,
-        within_s=4.0,
-        claim="a key of two seconds ends",
+        within_s=6.0,
+        claim="a key of three seconds ends",
     )
 
-    if before.done_s > began_s + 2.0:
+    if before.status != 200 and before.done_s > began_s + 3.0:
         raise UnknownVerdict("the machine was slow: the key had ended before its first use")
     assert before.status == 200
     assert (after.status, after.code) == (401, "expired_api_key")
