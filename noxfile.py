@@ -51,7 +51,7 @@ def digest(*paths: Path) -> str:
     for path in sorted(
         file for root in paths for file in ([root] if root.is_file() else root.rglob("*"))
     ):
-        if path.is_file() and not {"__pycache__", ".hypothesis"} & set(path.parts):
+        if path.is_file() and not {"__pycache__", ".hypothesis", ".pytest_cache"} & set(path.parts):
             seen.update(
                 f"{path.relative_to(ROOT) if path.is_relative_to(ROOT) else path.name}\0".encode()
             )

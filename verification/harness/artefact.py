@@ -21,7 +21,7 @@ SESSION_SOURCES: Final = (
     "llmhive", "verification", "chaos", "load", "requirements",
     "conftest.py", "noxfile.py", "pyproject.toml",
 )  # fmt: skip
-SKIPPED: Final = frozenset({"__pycache__", ".hypothesis"})
+SKIPPED: Final = frozenset({"__pycache__", ".hypothesis", ".pytest_cache"})
 
 
 def digest(*paths: Path, root: Path = ROOT) -> str:
