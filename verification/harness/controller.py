@@ -55,7 +55,7 @@ NOT_BEGUN: Final = KEPT - {pytest.ExitCode.NO_TESTS_COLLECTED} | {pytest.ExitCod
 def emptied(reports: Path) -> None:
     """An empty folder for reports; what an earlier run left in it is gone.
 
-    Raises: UsageError for a folder that holds what no run has written.
+    Raises: UsageError for a folder that holds the project, or the place where we are.
     """
     if any(place.is_relative_to(reports.resolve()) for place in (ROOT, Path.cwd())):
         raise pytest.UsageError(

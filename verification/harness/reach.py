@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 from verification.harness.waiting import let_pass, now_s, together
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from verification.harness.http_client import Answer, Http
-    from verification.harness.target import Target
 
 # Liveness depends on nothing, so it tells the worker under any fault.
 LIVE = "/api/health/live"
@@ -48,15 +47,15 @@ def each_workers(http: Http, path: str, wanted: int, within_s: float) -> dict[st
     return seen
 
 
-def require_every_worker(target: Target) -> None:
-    """Say nothing of several workers unless each of them has answered this claim.
+def require_every_worker(answered: Iterable[str | None], wanted: int) -> None:
+    """Say nothing of several workers unless each of them has answered.
 
+    Takes: the `X-Served-By` of what a claim is about, None where nobody answered.
     Raises: WorkerNotReachedError.
     """
-    seen = {answer.served_by for answer in target.answers if answer.served_by}
-    if len(seen) < target.workers_wanted:
-        told = f"expected answers of {target.workers_wanted} workers"
-        raise WorkerNotReachedError(f"{told}, got {sorted(seen)}")
+    seen = sorted({name for name in answered if name})
+    if len(seen) < wanted:
+        raise WorkerNotReachedError(f"expected answers of {wanted} workers, got {seen}")
 
 
 @contextmanager

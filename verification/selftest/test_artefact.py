@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from verification.harness import artefact
 from verification.harness.stack.model import StackError
+from verification.harness.stack.programs import ROOT
 
 NOTED = {"python": "/x/python", "wheel": "llmhive-1.whl", "digest": "d1", "sha256": "s"}
 
@@ -48,3 +51,22 @@ def test_a_wheel_that_was_named_is_as_old_as_it_is(noted: Path) -> None:
     noted.write_text(json.dumps({**NOTED, "of": "a named wheel"}))
 
     assert artefact.told() == "wheel llmhive-1.whl d1"
+
+
+def test_the_noxfile_judges_the_sources_that_a_result_has_to_be_of() -> None:
+    told = re.findall(r"^JUDGED \+?= (\[.*\])$", (ROOT / "noxfile.py").read_text(), re.MULTILINE)
+
+    judged = [name for part in told for name in ast.literal_eval(part)]
+    assert judged == list(artefact.SESSION_SOURCES)
+
+
+def test_what_tools_remember_is_no_source(tmp_path: Path) -> None:
+    (tmp_path / "llmhive").mkdir()
+    (tmp_path / "llmhive" / "one.py").write_text("one")
+    before = artefact.session_sources(tmp_path)
+
+    for cache in artefact.SKIPPED:
+        (tmp_path / "llmhive" / cache).mkdir()
+        (tmp_path / "llmhive" / cache / "seen").write_text("two")
+
+    assert artefact.session_sources(tmp_path) == before

@@ -1,4 +1,4 @@
-"""SQLite's fault: a lock held from outside keeps a second writer out, and is given back."""
+"""SQLite from outside: every row is read; a lock keeps a second writer out, and is given back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from verification.harness.database import DatabaseLockError, write_lock
+from verification.harness.database import DatabaseLockError, rows, write_lock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,3 +47,22 @@ def test_writers_get_in_again_after_a_failed_claim(file: Path) -> None:
 def test_a_database_that_is_not_there_cannot_be_locked(tmp_path: Path) -> None:
     with pytest.raises(DatabaseLockError, match="no database file"), write_lock(tmp_path / "no.db"):
         pytest.fail("the body began without a lock")
+
+
+def test_every_row_is_read_also_what_no_file_but_the_log_has_yet(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as service:
+        service.execute("CREATE TABLE others (name TEXT, number INTEGER)")
+        service.execute("INSERT INTO seen VALUES ('x')")
+        service.execute("INSERT INTO others VALUES ('y', 1)")
+        service.commit()
+
+        found = list(rows(file))
+
+    assert found == [{"table": "seen", "id": "x"}, {"table": "others", "name": "y", "number": 1}]
+
+
+def test_reading_rows_makes_no_database(tmp_path: Path) -> None:
+    with pytest.raises(sqlite3.Error):
+        list(rows(tmp_path / "no.db"))
+
+    assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,12 @@ import pytest
 
 from verification.harness.http_client import Http
 from verification.harness.lifetime import birth
-from verification.harness.reach import all_workers, connection_at
+from verification.harness.reach import (
+    WorkerNotReachedError,
+    all_workers,
+    connection_at,
+    require_every_worker,
+)
 from verification.harness.stack.model import ServiceDidNotStartError, StackError
 from verification.harness.stack.service import merged
 from verification.harness.stack.service_environment import (
@@ -166,3 +171,9 @@ def test_without_a_service_environment_there_is_a_command_to_run(
 
 def test_a_setting_of_none_removes_the_variable() -> None:
     assert merged({"A": "1", "B": "2"}, {"A": None, "C": "3"}) == {"B": "2", "C": "3"}
+
+
+@pytest.mark.parametrize("answered", [["a", "a"], ["a", None], []])
+def test_of_workers_that_did_not_all_answer_nothing_can_be_said(answered: list[str | None]) -> None:
+    with pytest.raises(WorkerNotReachedError, match="expected answers of 2 workers"):
+        require_every_worker(answered, 2)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
+from verification.harness import reach
 from verification.harness.chat_result import ChatResult
 from verification.harness.http_client import Http
 from verification.harness.target import Target, User
@@ -48,13 +49,12 @@ def decided_together(target: Target) -> Iterator[None]:
 
 
 def require_every_worker(target: Target, history: History) -> None:
-    """A claim about several workers says nothing unless each of them answered.
+    """A claim about several workers says nothing unless each of them answered a chat.
 
-    Raises: UnknownVerdict.
+    Raises: WorkerNotReachedError.
     """
-    seen = {one.value["served_by"] for one in history.of("chat") if one.value["served_by"]}
-    if len(seen) < target.workers_wanted:
-        raise UnknownVerdict(f"expected answers of {target.workers_wanted} workers, got {seen}")
+    answered = (one.value["served_by"] for one in history.of("chat"))
+    reach.require_every_worker(answered, target.workers_wanted)
 
 
 @contextmanager

@@ -97,7 +97,7 @@ def test_a_request_that_fails_gives_back_its_place_whatever_failed(target: Targe
         ]
         eventually_free(target, user, name)
 
-    require_every_worker(target)
+    require_every_worker((one.answer.served_by for one in failed), target.workers_wanted)
     assert [str(one.answer) for one in failed if one.is_whole] == []
 
 
