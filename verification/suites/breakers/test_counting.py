@@ -23,6 +23,8 @@ from verification.suites.breakers.circuit import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from verification.harness.target import Target
 
 NEEDS = [can.USERS, can.SCRIPT]
@@ -69,6 +71,16 @@ LEAVES_AFTER_S = 0.5
 OFTEN = 8
 
 
+def opened_by(kind: str, target: Target, ask: Callable[[], object]) -> None:
+    """Ask on, one by one, until the worker says that its breaker is open."""
+    eventually(
+        lambda: (ask(), state(target))[1],
+        until=lambda now: now == OPEN,
+        within_s=OPENS_WITHIN_S,
+        claim=f"{kind} opens the breaker",
+    )
+
+
 @claim("breakers.counts.trouble", proves=[promises.BREAKER_COUNTS], needs=NEEDS, env=ALONE)
 @pytest.mark.parametrize("kind", TROUBLE)
 def test_each_kind_of_trouble_opens_it_after_five_and_spares_later_callers(
@@ -79,12 +91,7 @@ def test_each_kind_of_trouble_opens_it_after_five_and_spares_later_callers(
 
     first = asked(target, user, MIN_FAILURES - 1)
     before = state(target)
-    eventually(
-        lambda: (target.chat(user, "hello"), state(target))[1],
-        until=lambda now: now == OPEN,
-        within_s=OPENS_WITHIN_S,
-        claim=f"{kind} opens the breaker",
-    )
+    opened_by(kind, target, lambda: target.chat(user, "hello"))
     calls = provider.journal()
 
     assert before == CLOSED
@@ -102,12 +109,7 @@ def test_streams_that_break_in_the_middle_open_it_like_any_failure(
 
     first = together(MIN_FAILURES - 1, lambda: target.chat(user, "hello", stream=True))
     before = state(target)
-    eventually(
-        lambda: (target.chat(user, "hello", stream=True), state(target))[1],
-        until=lambda now: now == OPEN,
-        within_s=OPENS_WITHIN_S,
-        claim=f"streams that break ({kind}) open the breaker",
-    )
+    opened_by(kind, target, lambda: target.chat(user, "hello", stream=True))
     calls, spared = provider.journal(), target.chat(user, "hello", stream=True)
 
     assert before == CLOSED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -191,6 +192,7 @@ def test_when_a_caller_leaves_the_providers_call_ends_and_everything_is_given_ba
     if len(calls) < len(left) * FREE.in_flight:
         raise UnknownVerdict(f"{len(calls)} requests came as far as the provider")
     control_s = max(ping.seconds for ping in pings)
+    assert Counter(map(way_of, calls)) == dict.fromkeys(left, FREE.in_flight)
     for way, results in left.items():
         gone_s = gone_after_s(results, [call for call in calls if way_of(call) == way])
         # One of two that was late may be the machine's doing; both are the service's.

@@ -86,6 +86,12 @@ def test_health_answers_at_once_while_everything_behind_it_hangs(target: Target)
         target.faults.hang("anthropic"),
         target.database_lock(),
     ):
+        eventually(
+            target.health,
+            until=lambda told: told.get("status") == "degraded",
+            within_s=SEEN_WITHIN_S,
+            claim="health says that something behind it hangs",
+        )
         at_once = holds_up_at_most(
             AT_ONCE_S,
             reading=lambda: target.http.get(http.HEALTH.path).seconds,
