@@ -38,7 +38,7 @@ def _start(lines: log.Sink, settings: Settings, name: str) -> None:
         level=settings.log_level,
         worker=name,
         salt=_salt_of(settings.llmhive_data_dir),
-        mask=Masker(settings.secrets).bytes,
+        mask=Masker(settings.secrets).values,
     )
     foreign_logs.route_here(settings.log_level)
 

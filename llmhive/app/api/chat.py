@@ -190,14 +190,14 @@ class _Answering:
         self._record.error_code = error.code
         told: dict[str, Any] = {
             "code": error.code,
-            "detail": error.detail,
+            "detail": MASKER.text(error.detail),
             "request_id": self.context.request_id,
         }
         if error.retry_after_s is not None:
             told["retry_after"] = error.retry_after_s
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORD_WITHIN_S):
-                await self._end(b"error", MASKER.bytes(orjson.dumps(told)))
+                await self._end(b"error", orjson.dumps(told))
 
     def caller_left(self) -> None:
         """Note that nobody is there any more."""

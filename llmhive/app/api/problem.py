@@ -37,10 +37,10 @@ def body_of(error: BaseException, request_id: str) -> bytes:
         "title": known.title,
         "status": known.http_status,
         "code": known.code,
-        "detail": known.detail,
+        "detail": MASKER.text(known.detail),
         "request_id": request_id,
     }
-    return MASKER.bytes(orjson.dumps(told))
+    return orjson.dumps(told)
 
 
 def headers_of(

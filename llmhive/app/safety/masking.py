@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Iterable
 from contextvars import ContextVar
+from typing import Any
 from urllib.parse import quote, unquote
 
 MASK = "[masked]"
@@ -41,19 +42,39 @@ class Masker:
         spelt = {form for secret in secrets for form in spellings(secret)}
         self._needles = tuple(sorted({*self._needles, *spelt}, key=len, reverse=True))
 
-    def bytes(self, text: bytes) -> bytes:
-        """The text with every secret replaced by a mark."""
-        for needle in self._needles:
-            if needle in text:
-                text = text.replace(needle, MASK.encode())
-        for presented in PRESENTED.get():
-            for needle in spellings(presented):
-                text = text.replace(needle, MASK.encode())
-        return _shapes(text)
-
     def text(self, text: str) -> str:
-        """The same for a string; lone surrogates survive."""
-        return self.bytes(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+        """The text with every secret replaced by a mark; lone surrogates survive."""
+        return _masked(text, self._all_needles())
+
+    def values(self, told: dict[str, Any]) -> dict[str, Any]:
+        """The same for every text in a structure of JSON types.
+
+        Keys and numbers stay, so that what a caller presents never breaks what is made of it.
+        """
+        needles = self._all_needles()
+        return {name: _masked_within(value, needles) for name, value in told.items()}
+
+    def _all_needles(self) -> tuple[bytes, ...]:
+        presented = (form for secret in PRESENTED.get() for form in spellings(secret))
+        return (*self._needles, *sorted(presented, key=len, reverse=True))
+
+
+def _masked_within(value: Any, needles: tuple[bytes, ...]) -> Any:
+    if isinstance(value, str):
+        return _masked(value, needles)
+    if isinstance(value, dict):
+        return {name: _masked_within(each, needles) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_masked_within(each, needles) for each in value]
+    return value
+
+
+def _masked(text: str, needles: tuple[bytes, ...]) -> str:
+    raw = text.encode("utf-8", "surrogatepass")
+    for needle in needles:
+        if needle in raw:
+            raw = raw.replace(needle, MASK.encode())
+    return _shapes(raw).decode("utf-8", "surrogatepass")
 
 
 def _shapes(text: bytes) -> bytes:

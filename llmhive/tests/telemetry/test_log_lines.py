@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from llmhive.app.errors import CallerError
-from llmhive.app.safety.masking import Masker
+from llmhive.app.safety.masking import MASK, PRESENTED, Masker
 from llmhive.app.telemetry import foreign_logs, log
 from llmhive.app.telemetry.request_record import CURRENT, RequestRecord
 
@@ -47,7 +47,7 @@ def test_whatever_is_logged_is_one_json_line(value: object) -> None:
 def test_a_long_line_is_cut_only_after_it_was_masked() -> None:
     secret = "canary" * 20
     lines: list[bytes] = []
-    log.start(lines.append, mask=Masker([secret]).bytes)
+    log.start(lines.append, mask=Masker([secret]).values)
 
     log.event("long", text=(secret + " ") * 200)
 
@@ -55,6 +55,24 @@ def test_a_long_line_is_cut_only_after_it_was_masked() -> None:
     assert len(lines[0]) <= log.LINE_BYTES_MAX
     assert b"canary" not in lines[0]
     assert orjson.loads(lines[0])["event"] == "long"
+
+
+@pytest.mark.parametrize(
+    "presented",
+    ['"event":"request"', '"request_id":', "request", '"},{"":', "123456789"],
+    ids=["pair", "name", "event", "punctuation", "number"],
+)
+def test_what_a_caller_presents_never_breaks_a_line_or_hides_it(presented: str) -> None:
+    lines: list[bytes] = []
+    log.start(lines.append, mask=Masker().values)
+    token = PRESENTED.set((presented,))
+
+    log.event("request", count=123456789, path=f"/of/{presented}")
+
+    PRESENTED.reset(token)
+    log.stop()
+    told = orjson.loads(lines[0])
+    assert (told["event"], told["count"], told["path"]) == ("request", 123456789, f"/of/{MASK}")
 
 
 def test_lines_below_the_level_are_not_written() -> None:

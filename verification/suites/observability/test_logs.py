@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,17 @@ if TYPE_CHECKING:
 
 # What only the service itself may say on stdout is promised; stderr holds what nobody expected.
 LINE_FIELDS = {"event", "level", "request_id"}
+
+# What a line of the log and a problem's body are made of: pieces that are masked break both.
+PIECES = ('"event":"request"', '"request_id":', '"},{"":', "request")
+
+
+def is_object(line: str) -> bool:
+    """Whether a line is one JSON object."""
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
 
 
 def lines_of(target: Target, request_id: str | None) -> list[dict[str, Any]]:
@@ -44,12 +56,21 @@ def test_every_line_is_one_json_object_also_while_things_break(target: Target) -
         target.chat(user, "hello", stream=True)
     target.http.raw(b"GET / HTTP/1.1\r\nHost: x\r\nBad Header\r\n\r\n", timeout_s=2.0)
     target.http.raw(b"\x16\x03\x01\x02nonsense\r\n\r\n", timeout_s=2.0)
+    refused = [
+        target.http.post(http.CHAT.path, headers={"Authorization": f"Bearer {each}"}, content=b"{}")
+        for each in PIECES
+    ]
     last = target.http.get("/api/nowhere?text=%0a%7b%7d")
 
     lines_of(target, last.request_id)
-    plain = [line for line in target.raw_log_text().splitlines() if not line.startswith("{")]
+    found = [lines_of(target, each.request_id)[0]["route"] for each in refused]
+    broken = [line for line in target.raw_log_text().splitlines() if not is_object(line)]
 
-    assert plain == []
+    assert [(each.status, each.code) for each in refused] == [(401, "invalid_api_key")] * len(
+        PIECES
+    )
+    assert found == [http.CHAT.path] * len(PIECES)
+    assert broken == []
     assert [line for line in target.logs() if not {"event", "level"} <= set(line)] == []
 
 
