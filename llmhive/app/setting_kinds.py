@@ -19,6 +19,16 @@ SECRET_LENGTH_MIN: Final = 8
 TIER_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 HOST: Final = re.compile(r"[A-Za-z0-9.\-_:\[\]]+")
 
+REDIS_DATABASE: Final = re.compile(r"/?|/[0-9]{1,5}")
+# Of redis-py; a name without words takes the path of a file.
+TLS_OPTIONS: Final[dict[str, tuple[str, ...]]] = {
+    "ssl_cert_reqs": ("none", "optional", "required"),
+    "ssl_check_hostname": ("true", "false"),
+    "ssl_ca_certs": (),
+    "ssl_certfile": (),
+    "ssl_keyfile": (),
+}
+
 
 class Unreadable(Exception):  # noqa: N818  carried to ConfigurationError, which is the error
     """A text is no value of this kind; `expected` says what would be."""
@@ -201,6 +211,30 @@ def url(*schemes: str, has_credentials: bool = False) -> Kind:
         return given.rstrip("/") if not has_credentials else given
 
     return Kind(read, "URL", has_credentials=has_credentials)
+
+
+def redis_url() -> Kind:
+    """A URL of Redis, of which nothing is overlooked: a database's number, and options of TLS."""
+    anywhere = url("redis", "rediss", has_credentials=True)
+    expected = "a URL such as redis://host:6379/0, or rediss:// with options " + ", ".join(
+        f"{name}={'|'.join(words) or '...'}" for name, words in TLS_OPTIONS.items()
+    )
+
+    def read(given: str) -> str:
+        parts = urlsplit(anywhere.read(given))
+        options = parts.query.split("&") if parts.query else []
+        if not REDIS_DATABASE.fullmatch(parts.path) or parts.fragment:
+            raise Unreadable(expected)
+        if options and (parts.scheme != "rediss" or not all(map(_is_tls_option, options))):
+            raise Unreadable(expected)
+        return given
+
+    return Kind(read, "URL", has_credentials=True)
+
+
+def _is_tls_option(text: str) -> bool:
+    name, _, value = text.partition("=")
+    return bool(value) and name in TLS_OPTIONS and value in (TLS_OPTIONS[name] or (value,))
 
 
 def _parts(given: str, expected: str) -> SplitResult:

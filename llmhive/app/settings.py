@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from llmhive.app import setting_kinds as kinds
 from llmhive.app.errors import ConfigurationError, Problem
 from llmhive.app.setting_kinds import Kind, TierBudget, Unreadable
 
-__all__ = ["Environment", "Settings", "TierBudget", "problems_of", "read_environment"]
+__all__ = ["Environment", "Settings", "TierBudget", "read_environment"]
 
 TIERS: Final = "free=10:10000:2,basic=30:50000:4,pro=100:500000:16,enterprise=1000:2000000:64"
 
@@ -96,7 +96,7 @@ class Settings:
 
     # Redis and limits
     redis_url: str = row(
-        kinds.url("redis", "rediss", has_credentials=True),
+        kinds.redis_url(),
         "",
         "unset: every worker limits for itself",
         line="REDIS_URL=redis://localhost:6379/0",
@@ -241,18 +241,23 @@ class Settings:
         Raises: ConfigurationError with every problem at once.
         """
         values: dict[str, Any] = {}
-        problems: list[Problem] = []
+        unreadable: dict[str, Problem] = {}
         for spec in fields(cls):
             kind: Kind = spec.metadata["kind"]
             variable, given = spec.name.upper(), environ.get(spec.name.upper(), "").strip()
             try:
                 values[spec.name] = kind.read(given or spec.metadata["default"])
             except Unreadable as error:
-                problems.append(Problem(variable, error.expected, kind.shown(given)))
-        if problems:
-            raise ConfigurationError(problems)
+                unreadable[spec.name] = Problem(variable, error.expected, kind.shown(given))
+                values[spec.name] = kind.read(spec.metadata["default"])
         settings = cls(**_derived(values, workers))
-        if problems := problems_of(settings, workers=workers, given=environ):
+        found = _contradictions(settings, workers)
+        if settings.is_production:
+            found += _missing_in_production(settings, environ)
+        # What was given and cannot be read is neither missing nor in contradiction.
+        problems = [*unreadable.values()]
+        problems += [each.problem for each in found if not each.settings & unreadable.keys()]
+        if problems:
             raise ConfigurationError(problems)
         return settings
 
@@ -270,15 +275,14 @@ def _derived(values: dict[str, Any], workers: int) -> dict[str, Any]:
     return values
 
 
-def problems_of(settings: Settings, *, workers: int, given: Mapping[str, str]) -> list[Problem]:
-    """Contradictions between settings, and what production lacks."""
-    problems = list(_contradictions(settings, workers))
-    if settings.is_production:
-        problems += _missing_in_production(settings, given)
-    return problems
+class _Found(NamedTuple):
+    """A problem that several settings make together."""
+
+    settings: frozenset[str]
+    problem: Problem
 
 
-def _contradictions(settings: Settings, workers: int) -> list[Problem]:
+def _contradictions(settings: Settings, workers: int) -> list[_Found]:
     ordered = [("retry_base_s", "retry_cap_s"), ("breaker_open_s", "breaker_open_max_s")]
     if settings.is_production:
         # The wall clock would win; elsewhere that is how one shrinks a request.
@@ -287,41 +291,53 @@ def _contradictions(settings: Settings, workers: int) -> list[Problem]:
             ("s4_coref_timeout", "s4_max_wall_clock"),
             ("s4_stream_idle_timeout", "s4_max_wall_clock"),
         ]
-    problems = [
-        Problem(
-            lower.upper(),
-            f"at most {upper.upper()} ({getattr(settings, upper):g})",
-            f"{getattr(settings, lower):g}",
+    found = [
+        _Found(
+            frozenset({lower, upper}),
+            Problem(
+                lower.upper(),
+                f"at most {upper.upper()} ({getattr(settings, upper):g})",
+                f"{getattr(settings, lower):g}",
+            ),
         )
         for lower, upper in ordered
         if getattr(settings, lower) > getattr(settings, upper)
     ]
     if settings.rate_limit_workers < workers:
         expected = f"at least --workers ({workers}), since it counts all hosts"
-        problems.append(Problem("RATE_LIMIT_WORKERS", expected, str(settings.rate_limit_workers)))
+        problem = Problem("RATE_LIMIT_WORKERS", expected, str(settings.rate_limit_workers))
+        found.append(_Found(frozenset({"rate_limit_workers"}), problem))
     if len(settings.prices) < sum(bool(price) for price in _price_ids(settings)):
-        problems.append(Problem("STRIPE_PRICE_ID_*", "a price of its own per tier", "one twice"))
-    return problems
+        problem = Problem("STRIPE_PRICE_ID_*", "a price of its own per tier", "one twice")
+        found.append(_Found(frozenset(), problem))
+    return found
 
 
 def _price_ids(settings: Settings) -> list[str]:
     return [getattr(settings, f"stripe_price_id_{tier}_monthly") for tier in PAID_TIERS]
 
 
-def _missing_in_production(settings: Settings, given: Mapping[str, str]) -> list[Problem]:
+def _missing_in_production(settings: Settings, given: Mapping[str, str]) -> list[_Found]:
     stripe = [spec.name for spec in fields(settings) if spec.metadata["default"] == ""]
-    needed = {
-        name.upper(): "a value in production"
+    needed: dict[tuple[str, ...], str] = {
+        (name,): "a value in production"
         for name in stripe
         if name.startswith("stripe_") and not getattr(settings, name)
     }
     if not any(settings.provider_key(provider) for provider in settings.llm_providers):
-        needed["OPENAI_API_KEY or ANTHROPIC_API_KEY"] = "the key of a provider in LLM_PROVIDERS"
+        needed["openai_api_key", "anthropic_api_key"] = "the key of a provider in LLM_PROVIDERS"
     if settings.rate_limit_workers > 1 and not settings.redis_url:
-        needed["REDIS_URL"] = f"a value in production with {settings.rate_limit_workers} workers"
+        expected = f"a value in production with {settings.rate_limit_workers} workers"
+        needed["redis_url",] = expected
     if not (given.get("LLMHIVE_DATA_DIR") or given.get("DATABASE_URL")):
-        needed["LLMHIVE_DATA_DIR or DATABASE_URL"] = "a value in production"
-    return [Problem(variable, expected, "nothing") for variable, expected in needed.items()]
+        needed["llmhive_data_dir", "database_url"] = "a value in production"
+    return [
+        _Found(
+            frozenset(names),
+            Problem(" or ".join(name.upper() for name in names), expected, "nothing"),
+        )
+        for names, expected in needed.items()
+    ]
 
 
 def read_environment() -> dict[str, str]:

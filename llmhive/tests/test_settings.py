@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from llmhive.app.adapters.redis_link import RedisLink
 from llmhive.app.errors import ConfigurationError
 from llmhive.app.settings import Settings, TierBudget
 
@@ -61,6 +62,13 @@ def test_the_database_is_a_file_in_the_data_folder_unless_named() -> None:
         ("LLMHIVE_ENVIRONMENT", "prod"),
         ("REDIS_URL", "http://localhost"),
         ("REDIS_URL", "redis://localhost:99999"),
+        ("REDIS_URL", "redis://localhost/zero"),
+        ("REDIS_URL", "redis://localhost/0?foo=1"),
+        ("REDIS_URL", "redis://localhost/0?ssl_cert_reqs=none"),
+        ("REDIS_URL", "rediss://localhost/0?ssl_cert_reqs=CERT_NONE"),
+        ("REDIS_URL", "rediss://localhost/0?ssl_check_hostname=false&decode_responses=1"),
+        ("REDIS_URL", "rediss://localhost/0?ssl_ca_certs="),
+        ("REDIS_URL", "redis://localhost/0#1"),
         ("OPENAI_BASE_URL", "https://user:pw@api.openai.com"),
         ("OPENAI_API_KEY", "short"),
         ("OPENAI_API_KEY", "sk-with a space"),
@@ -77,6 +85,22 @@ def test_the_database_is_a_file_in_the_data_folder_unless_named() -> None:
 )
 def test_a_value_that_cannot_be_read_stops_the_start(variable: str, text: str) -> None:
     assert set(refused({variable: text})) == {variable}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://localhost",
+        "redis://:pass-word@localhost:6379/15",
+        "rediss://localhost/0?ssl_cert_reqs=none&ssl_check_hostname=false",
+        "rediss://localhost/0?ssl_ca_certs=/etc/ca.pem&ssl_certfile=c.pem&ssl_keyfile=k.pem",
+    ],
+)
+async def test_a_redis_url_that_is_taken_can_be_used(url: str) -> None:
+    link = RedisLink(Settings.parse({"REDIS_URL": url}).redis_url)
+
+    await link.close()
+    assert not link.is_up
 
 
 def test_space_around_a_value_does_not_count() -> None:
@@ -98,6 +122,22 @@ def test_all_problems_are_told_in_one_message_without_secrets() -> None:
 
     assert all(variable in str(caught.value) for variable in environ)
     assert "canary" not in str(caught.value)
+
+
+def test_what_cannot_be_read_hides_no_other_problem() -> None:
+    environ = {"LLMHIVE_ENVIRONMENT": "production", "RETRY_BASE_S": "9", "S4_LLM_TIMEOUT": "x"}
+
+    told = refused(environ | {"STRIPE_SECRET_KEY": "short", "REDIS_URL": "http://"}, workers=2)
+
+    assert {"S4_LLM_TIMEOUT", "RETRY_BASE_S", "STRIPE_WEBHOOK_SECRET"} <= set(told)
+    assert "at least 8" in told["STRIPE_SECRET_KEY"]
+    assert told["REDIS_URL"].startswith("a URL")
+
+
+def test_what_cannot_be_read_contradicts_nothing() -> None:
+    environ = {"RETRY_BASE_S": "9", "RETRY_CAP_S": "eight"}
+
+    assert set(refused(environ)) == {"RETRY_CAP_S"}
 
 
 def test_production_demands_everything_at_once() -> None:

@@ -129,6 +129,7 @@ class RedisLink:
         clock: Clock | None = None,
     ) -> None:
         self.is_up = True
+        """Takes: a URL as settings let through; another one raises what redis-py says of it."""
         self._pool = ConnectionPool.from_url(
             url,
             protocol=2,  # every proxy and every fork speaks it
@@ -137,6 +138,8 @@ class RedisLink:
             retry=Retry(NoBackoff(), 0),
             health_check_interval=0,
         )
+        # What cannot be made now can never be: whoever starts the service is told.
+        self._pool.make_connection()  # type: ignore[no-untyped-call]
         self._room = max_connections * COMMANDS_PER_CONNECTION
         self._deadline_s = deadline_s
         self._observer = observer or Unobserved()
@@ -149,7 +152,7 @@ class RedisLink:
         self._watchers: list[Callable[[bool], None]] = []
 
     async def open(self) -> bool:
-        """Connect ahead of the first command, and say whether Redis is up; never raises."""
+        """Connect ahead of the first command, and say whether Redis is up."""
         self._start()
         await self._tried.wait()
         return self.is_up

@@ -429,3 +429,8 @@ async def test_nothing_is_sent_twice(own_redis: RedisServer, connect: Connect, k
     await until(link, is_up=True)
 
     assert int(await operator.command("GET", key)) <= 5
+
+
+def test_a_url_that_no_connection_can_be_made_of_is_told_at_once() -> None:
+    with pytest.raises(TypeError, match="foo"):
+        RedisLink("redis://localhost/0?foo=1")

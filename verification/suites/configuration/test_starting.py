@@ -45,6 +45,8 @@ NEEDED: dict[str, dict[str, str | None]] = {
     "OPENAI_API_KEY": {"OPENAI_API_KEY": None, "ANTHROPIC_API_KEY": None},
     "REDIS_URL": {"REDIS_URL": None},
 }
+# One that cannot be read and two that contradict each other: they hide nothing that is missing.
+AT_ONCE = {"LOG_LEVEL": "LOUD", "RETRY_BASE_S": "9", "RETRY_CAP_S": "8"}
 PRODUCTION: Mapping[str, str | None] = {"LLMHIVE_ENVIRONMENT": "production"}
 
 
@@ -54,6 +56,14 @@ def test_every_wrong_setting_is_named_in_one_message(target: Target) -> None:
 
     assert (ended.code, ended.listened) == (COULD_NOT_START, False)
     assert [name for name in WRONG if name not in ended.stderr] == []
+
+
+@claim("configuration.wrong.redis-options", proves=[promises.SETTINGS_CHECKED], needs=[can.RESTART])
+def test_an_option_that_redis_does_not_have_stops_the_start(target: Target) -> None:
+    ended = target.try_start({"REDIS_URL": "rediss://127.0.0.1:1/0?ssl_cert_reqs=CERT_NONE"})
+
+    assert (ended.code, ended.listened) == (COULD_NOT_START, False)
+    assert "REDIS_URL" in ended.stderr
 
 
 @claim("configuration.wrong.each-refused", proves=[promises.SETTINGS_CHECKED], needs=[can.SHELL])
@@ -95,10 +105,10 @@ def test_a_start_that_fails_shows_no_secret(target: Target) -> None:
 def test_in_production_everything_that_is_missing_is_named_at_the_start(target: Target) -> None:
     without = {name: value for taken in NEEDED.values() for name, value in taken.items()}
 
-    ended = target.try_start({**PRODUCTION, **without}, workers=2)
+    ended = target.try_start({**PRODUCTION, **without, **AT_ONCE}, workers=2)
 
     assert (ended.code, ended.listened) == (COULD_NOT_START, False)
-    assert [name for name in NEEDED if name not in ended.stderr] == []
+    assert [name for name in (*NEEDED, *AT_ONCE) if name not in ended.stderr] == []
 
 
 @claim(
