@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -27,6 +28,14 @@ TLS_OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     "ssl_ca_certs": (),
     "ssl_certfile": (),
     "ssl_keyfile": (),
+}
+
+# Scheme -> the package that SQLAlchemy asks for it.
+DATABASE_DRIVERS: Final = {
+    "sqlite": "sqlite3",
+    "postgresql": "psycopg2",
+    "postgresql+psycopg2": "psycopg2",
+    "postgresql+psycopg": "psycopg",
 }
 
 
@@ -230,6 +239,31 @@ def redis_url() -> Kind:
         return given
 
     return Kind(read, "URL", has_credentials=True)
+
+
+def database_url() -> Kind:
+    """A URL of a database whose driver is there: a file of SQLite, or PostgreSQL."""
+    anywhere = url("sqlite", "postgresql", has_credentials=True)
+
+    def read(given: str) -> str:
+        parts = urlsplit(anywhere.read(given))
+        if not given:
+            return ""
+        if parts.scheme not in DATABASE_DRIVERS:
+            raise Unreadable("a URL that begins with " + "://, ".join(DATABASE_DRIVERS) + "://")
+        driver = DATABASE_DRIVERS[parts.scheme]
+        if find_spec(driver) is None:
+            raise Unreadable(f"a database whose driver is installed; there is no package {driver}")
+        if driver == "sqlite3" and not _is_file(parts):
+            raise Unreadable("a file, as in sqlite:///folder/llmhive.db, and no options")
+        return given
+
+    return Kind(read, "URL", has_credentials=True)
+
+
+def _is_file(parts: SplitResult) -> bool:
+    is_named = parts.path.strip("/") not in {"", ":memory:"} and not parts.path.endswith("/")
+    return is_named and not (parts.netloc or parts.query or parts.fragment)
 
 
 def _is_tls_option(text: str) -> bool:

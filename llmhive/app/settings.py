@@ -53,7 +53,7 @@ class Settings:
         kinds.path(), "./llmhive-data", "database, counters, run files"
     )
     database_url: str = row(
-        kinds.url("sqlite", "postgresql", has_credentials=True),
+        kinds.database_url(),
         "",
         "unset: the file llmhive.db in the data folder",
         line="Database migrations applied",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from llmhive.app import setting_kinds
 from llmhive.app.adapters.redis_link import RedisLink
 from llmhive.app.errors import ConfigurationError
 from llmhive.app.settings import Settings, TierBudget
@@ -62,6 +63,12 @@ def test_the_database_is_a_file_in_the_data_folder_unless_named() -> None:
         ("LLMHIVE_ENVIRONMENT", "prod"),
         ("REDIS_URL", "http://localhost"),
         ("REDIS_URL", "redis://localhost:99999"),
+        ("DATABASE_URL", "mysql://localhost/hive"),
+        ("DATABASE_URL", "sqlite:///"),
+        ("DATABASE_URL", "sqlite:///:memory:"),
+        ("DATABASE_URL", "sqlite:///hive.db?timeout=soon"),
+        ("DATABASE_URL", "sqlite+aiosqlite:///hive.db"),
+        ("DATABASE_URL", "postgresql+asyncpg://localhost/hive"),
         ("REDIS_URL", "redis://localhost/zero"),
         ("REDIS_URL", "redis://localhost/0?foo=1"),
         ("REDIS_URL", "redis://localhost/0?ssl_cert_reqs=none"),
@@ -101,6 +108,18 @@ async def test_a_redis_url_that_is_taken_can_be_used(url: str) -> None:
 
     await link.close()
     assert not link.is_up
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg"])
+def test_a_database_needs_its_driver(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"DATABASE_URL": f"{scheme}://user:{CANARY}@localhost/hive"}
+
+    monkeypatch.setattr(setting_kinds, "find_spec", lambda _name: None)
+    told = refused(given)
+    monkeypatch.setattr(setting_kinds, "find_spec", lambda name: name)
+
+    assert "driver" in told["DATABASE_URL"]
+    assert Settings.parse(given).database_url == given["DATABASE_URL"]
 
 
 def test_space_around_a_value_does_not_count() -> None:

@@ -25,6 +25,7 @@ WRONG = {
     "S4_COREF_TIMEOUT": "nan",
     "REDIS_MAX_CONNECTIONS": "1e9",
     "REDIS_URL": "http://localhost",
+    "DATABASE_URL": "postgresql+none://localhost/hive",
     "RATE_LIMIT_WINDOW_S": "inf",
     "RATE_LIMIT_TIERS": "free=ten",
     "RATE_LIMIT_REDIS_PREFIX": "a b",
