@@ -217,6 +217,8 @@ def url(*schemes: str, has_credentials: bool = False) -> Kind:
             raise Unreadable(expected + " and names a host")
         if not has_credentials and (parts.username or parts.password):
             raise Unreadable(expected + " and has no credentials")
+        if not has_credentials and (parts.query or parts.fragment):
+            raise Unreadable(expected + " and ends with the path")
         return given.rstrip("/") if not has_credentials else given
 
     return Kind(read, "URL", has_credentials=has_credentials)

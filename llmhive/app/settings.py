@@ -329,6 +329,9 @@ def _missing_in_production(settings: Settings, given: Mapping[str, str]) -> list
     if settings.rate_limit_workers > 1 and not settings.redis_url:
         expected = f"a value in production with {settings.rate_limit_workers} workers"
         needed["redis_url",] = expected
+    without = [tier for tier in settings.prices.values() if tier not in settings.rate_limit_tiers]
+    if without:
+        needed["rate_limit_tiers",] = f"a budget for what has a price: {', '.join(without)}"
     if not (given.get("LLMHIVE_DATA_DIR") or given.get("DATABASE_URL")):
         needed["llmhive_data_dir", "database_url"] = "a value in production"
     return [

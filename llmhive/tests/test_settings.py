@@ -77,6 +77,8 @@ def test_the_database_is_a_file_in_the_data_folder_unless_named() -> None:
         ("REDIS_URL", "rediss://localhost/0?ssl_ca_certs="),
         ("REDIS_URL", "redis://localhost/0#1"),
         ("OPENAI_BASE_URL", "https://user:pw@api.openai.com"),
+        ("OPENAI_BASE_URL", "https://api.openai.com/?version=1"),
+        ("STRIPE_API_BASE", "https://api.stripe.com/#v1"),
         ("OPENAI_API_KEY", "short"),
         ("OPENAI_API_KEY", "sk-with a space"),
         ("OPENAI_API_KEY", "sk-with\nnewline"),
@@ -170,6 +172,13 @@ def test_production_demands_everything_at_once() -> None:
 
 def test_production_starts_when_everything_is_there() -> None:
     assert Settings.parse(PRODUCTION).is_production
+
+
+def test_in_production_whoever_can_pay_for_a_tier_has_a_budget() -> None:
+    told = refused(PRODUCTION | {"RATE_LIMIT_TIERS": "free=1:1:1,pro=9:9:9"})
+
+    assert set(told) == {"RATE_LIMIT_TIERS"}
+    assert told["RATE_LIMIT_TIERS"].endswith(": basic, enterprise")
 
 
 def test_several_workers_in_production_need_redis() -> None:
