@@ -25,7 +25,7 @@ from llmhive.app.errors import DependencyError
 
 T = TypeVar("T")
 
-# SQLite takes one writer at a time; four threads leave room for readers beside a waiting one.
+# Of each kind. SQLite takes one writer at a time; writers who wait for it hold up no reader.
 THREADS: Final = 4
 # A connection that could not be had within a second is not worth a caller's patience.
 POOL_WAIT_S: Final = 1.0
@@ -58,7 +58,7 @@ def engine_for(url: str, *, busy_timeout_s: float) -> Engine:
         }
     engine = sqlalchemy.create_engine(
         parsed,
-        pool_size=THREADS,
+        pool_size=2 * THREADS,
         max_overflow=1,
         pool_pre_ping=not parsed.drivername.startswith("sqlite"),
         **options,
@@ -107,7 +107,8 @@ class Database:
         self._url = url
         self._busy_timeout_s = busy_timeout_s
         self._engine: Engine | None = None
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
+        self._writers = ThreadPoolExecutor(THREADS, thread_name_prefix="database-write")
+        self._readers = ThreadPoolExecutor(THREADS, thread_name_prefix="database-read")
 
     @property
     def engine(self) -> Engine:
@@ -121,7 +122,7 @@ class Database:
 
         Raises: DatabaseError (not definite) when the database is away or stays locked.
         """
-        return await self._in_thread(partial(self._transact, work, is_read=False))
+        return await _in_thread(self._writers, partial(self._transact, work, is_read=False))
 
     async def run_racing(self, work: Callable[[Connection], T]) -> T:
         """The same as `run`, for work that may insert a key which somebody inserts meanwhile.
@@ -134,11 +135,11 @@ class Database:
             return await self.run(work)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """Do `work` in one transaction that only reads.
+        """Do `work` in one transaction that only reads, and waits for no writer.
 
         Raises: DatabaseError when the database is away.
         """
-        return await self._in_thread(partial(self._transact, work, is_read=True))
+        return await _in_thread(self._readers, partial(self._transact, work, is_read=True))
 
     def run_now(self, work: Callable[[Connection], T]) -> T:
         """The same as `run`, for commands that have no event loop."""
@@ -150,7 +151,8 @@ class Database:
 
     def close(self) -> None:
         """Give back all connections; transactions that run are not waited for."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._writers, self._readers):
+            threads.shutdown(wait=False, cancel_futures=True)
         if self._engine is not None:
             self._engine.dispose()
 
@@ -160,8 +162,7 @@ class Database:
             with chosen.begin():
                 return work(chosen)
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(
-            self._threads, lambda: context.run(work)
-        )
+
+async def _in_thread(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    context = contextvars.copy_context()
+    return await asyncio.get_running_loop().run_in_executor(threads, lambda: context.run(work))

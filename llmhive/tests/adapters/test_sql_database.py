@@ -14,11 +14,12 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, insert, text
 
 from llmhive.app.adapters.probes import DatabaseProbe
-from llmhive.app.adapters.sql_database import Database, DatabaseError
+from llmhive.app.adapters.sql_database import THREADS, Database, DatabaseError
 from llmhive.app.adapters.sql_migrations import is_migrated, migrate
 from llmhive.app.adapters.sql_schema import METADATA, users
 from llmhive.app.telemetry.health import State
 from llmhive.migrations import newest
+from llmhive.tests.fakes import let_others_run
 
 ADD = text("INSERT INTO users (id, created_at) VALUES ('ann', 0)")
 COUNT = text("SELECT count(*) FROM users")
@@ -83,6 +84,23 @@ async def test_a_lock_that_stays_is_a_database_error_for_writers_only(
     hasty.close()
     assert readers_see == 0
     assert (caught.value.code, caught.value.definite) == ("database_unavailable", False)
+
+
+async def test_readers_never_wait_behind_writers_that_wait(database: Database, file: Path) -> None:
+    async def add(number: int) -> None:
+        new = insert(users).values(id=str(number), created_at=0.0)
+        await database.run(lambda connection: connection.execute(new))
+
+    with locked(file):
+        writers = [asyncio.create_task(add(number)) for number in range(2 * THREADS)]
+        await let_others_run()
+        async with asyncio.timeout(10.0):  # half of what the writers wait
+            seen = [await database.read(count) for _ in range(2 * THREADS)]
+        ended = [writer for writer in writers if writer.done()]
+    await asyncio.gather(*writers)
+
+    assert (set(seen), ended) == ({0}, [])
+    assert await database.read(count) == 2 * THREADS
 
 
 async def test_a_database_that_is_not_there_is_a_database_error(tmp_path: Path) -> None:

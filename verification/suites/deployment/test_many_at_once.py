@@ -53,6 +53,7 @@ FIRST, PASSING, A_CONNECTION = 900, 600, 300
 LEFT_BYTES_EACH = 200
 # Health beside a crowd: whoever waits with it waits for the lock, which is a second at least.
 BESIDE_A_CROWD_S = 0.3
+NEWCOMERS = 2
 
 
 def a_plain_answer(target: Target) -> Callable[[], object]:
@@ -112,10 +113,10 @@ def test_what_one_request_waits_for_holds_up_no_other(kind: str, target: Target)
     needs=[can.USERS, can.METRICS, can.DATABASE],
     faults=["database"],
 )
-def test_a_crowd_that_waits_for_the_database_holds_up_no_look_at_the_health(
+def test_a_crowd_that_waits_to_write_holds_up_neither_health_nor_who_comes_for_the_first_time(
     target: Target,
 ) -> None:
-    user = target.new_customer()
+    user, newcomers = target.new_customer(), [target.new_user().key for _ in range(NEWCOMERS)]
     paths = [http.LIVE.path, http.HEALTH.path, http.READY.path]
 
     def waiting() -> float:
@@ -127,12 +128,14 @@ def test_a_crowd_that_waits_for_the_database_holds_up_no_look_at_the_health(
         has_come = came_true(lambda: waiting() > CROWD // 2, within_s=5.0)
         answers = together_over(paths * 3, target.http.get)
         still = waiting()
+        reads = [target.http.get(http.SUBSCRIPTION.path, key=key).status for key in newcomers]
 
     if not has_come or still < CROWD // 4:
         raise UnknownVerdict(f"of {CROWD} deliveries {still:g} waited at the end")
     waits_s = sorted(answer.seconds for answer in answers)
     assert {answer.status for answer in answers} <= {200, 503}
     assert waits_s[len(waits_s) // 2] <= BESIDE_A_CROWD_S
+    assert 200 in reads  # a machine that stands still may cost one, writers that wait cost all
 
 
 @claim(
