@@ -56,11 +56,11 @@ class MemoryWindowStore:
         surplus = settlement.surplus if is_alive else max(0, settlement.surplus)
         self._windows.settle(settlement.user, settlement.operation_id, number, surplus, now_ms)
 
-    async def renew(self, user: str, operation_ids: Sequence[str]) -> None:
-        """Prolong the leases that are still there."""
+    async def renew(self, user: str, given: Sequence[str], merged: Sequence[str]) -> None:
+        """Prolong leases; put back those that `admit` gave."""
         now_ms = self._reached()
         self._windows.expire(user, now_ms)
-        self._lease(user, set(operation_ids) & set(self._windows.leases(user)), now_ms)
+        self._lease(user, set(given) | set(merged) & set(self._windows.leases(user)), now_ms)
 
     async def merge(self, user: str, pasts: Mapping[str, Past], live: Sequence[str]) -> None:
         """Count what a worker admitted by itself; give leases to what is live."""
@@ -72,8 +72,7 @@ class MemoryWindowStore:
         self._lease(user, set(live), now_ms)
 
     def _lease(self, user: str, operation_ids: set[str], now_ms: int) -> None:
-        ends = dict.fromkeys(operation_ids, now_ms + self._config.lease_ms)
-        self._windows.leases(user).update(ends)
+        self._windows.lease(user, operation_ids, now_ms, self._config.lease_ms)
 
     def _reached(self) -> int:
         if self.is_away:

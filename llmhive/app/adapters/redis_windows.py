@@ -140,19 +140,22 @@ return {now, 0}
 """
 )
 
-# KEYS in flight; ARGV lease, operations; gives now and a verdict.
+# KEYS in flight; ARGV lease, how many were given, operations: given ones, then merged ones.
+# Given ones get a new lease if theirs is lost. A merged one's lease may tell MERGE that it has
+# been counted, so none is made here. Gives now and a verdict.
 RENEW = LuaScript(
     TIME
     + """
-local lease = tonumber(ARGV[1])
-for i = 2, #ARGV do
-  if redis.call('ZSCORE', KEYS[1], ARGV[i]) then
+local lease, given = tonumber(ARGV[1]), tonumber(ARGV[2])
+for i = 3, #ARGV do
+  if i < 3 + given or redis.call('ZSCORE', KEYS[1], ARGV[i]) then
     redis.call('ZADD', KEYS[1], ms(now + lease), ARGV[i])
     redis.call('PEXPIRE', KEYS[1], ms(2 * lease))
   end
 end
 return {now, 0}
-"""
+""",
+    is_sent_whole=True,  # sent a second time, it might put back what has ended meanwhile
 )
 
 # KEYS in flight, three windows in a row; the middle one is the caller's guess.
@@ -245,10 +248,11 @@ class RedisWindowStore:
 
         await self._guessing(SETTLE, asked)
 
-    async def renew(self, user: str, operation_ids: Sequence[str]) -> None:
-        """Prolong the leases that are still there."""
+    async def renew(self, user: str, given: Sequence[str], merged: Sequence[str]) -> None:
+        """Prolong leases; put back those that `admit` gave, should Redis have lost them."""
         keys = (in_flight_key(self._prefix, user),)
-        await self._guessing(RENEW, lambda _: (keys, (self._lease_ms, *operation_ids)))
+        args: tuple[Word, ...] = (self._lease_ms, len(given), *given, *merged)
+        await self._guessing(RENEW, lambda _: (keys, args))
 
     async def merge(self, user: str, pasts: Mapping[str, Past], live: Sequence[str]) -> None:
         """Count what a worker admitted by itself, by its age; give leases to what is live."""

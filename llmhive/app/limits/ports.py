@@ -38,8 +38,12 @@ class WindowStore(Protocol):
     async def settle(self, settlement: Settlement) -> None:
         """End the lease; give tokens back to the reserving bucket, or charge more to this one."""
 
-    async def renew(self, user: str, operation_ids: Sequence[str]) -> None:
-        """Prolong the leases that are still there."""
+    async def renew(self, user: str, given: Sequence[str], merged: Sequence[str]) -> None:
+        """Prolong leases of what runs.
+
+        Takes: those `given` by `admit`, put back if the store has lost them; those of what was
+        `merged`, or is still to be, prolonged only if they are there.
+        """
 
     async def merge(self, user: str, pasts: Mapping[str, Past], live: Sequence[str]) -> None:
         """Count what a worker admitted by itself, by operation; give leases to what is `live`."""

@@ -148,7 +148,7 @@ class LimitService:
         for operation_id, seat in self._seats.items():
             by_user.setdefault(seat.demand.user, []).append(operation_id)
         for some in _parts(list(by_user)):
-            await _tried([self._store.renew(user, by_user[user]) for user in some])
+            await _tried([self._prolong(self._store, user, by_user[user]) for user in some])
         await self._catch_up(self._store)
 
     async def flush(self) -> None:
@@ -205,6 +205,14 @@ class LimitService:
             self._undelivered.append(kept)
         except CapacityError:
             self._undelivered.append(settlement)
+
+    async def _prolong(self, store: WindowStore, user: str, operation_ids: list[str]) -> None:
+        """Renew the leases of what has not ended by now: what is put back has to be running."""
+        seats = [(each, self._seats[each]) for each in operation_ids if each in self._seats]
+        given = [each for each, seat in seats if not seat.is_local]
+        merged = [each for each, seat in seats if seat.is_local]
+        if seats:
+            await store.renew(user, given, merged)
 
     async def _merge(self, store: WindowStore, user: str) -> None:
         """Count what this worker admitted alone; what may have been counted is not again."""

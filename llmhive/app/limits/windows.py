@@ -8,6 +8,8 @@ Source: DESIGN.md, section 3.2.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from llmhive.app.limits.model import (
     BUCKETS,
     IN_FLIGHT_RETRY_MS,
@@ -121,6 +123,10 @@ class Windows:
             window.add(number, 0, surplus)
         elif surplus > 0:
             window.add(bucket_number(now_ms, self._window_ms), 0, surplus)
+
+    def lease(self, user: str, operation_ids: Iterable[str], now_ms: int, lease_ms: int) -> None:
+        """Give leases to what is in flight, or prolong those that it has."""
+        self._user(user, now_ms).leases.update(dict.fromkeys(operation_ids, now_ms + lease_ms))
 
     def leases(self, user: str) -> dict[str, int]:
         """The leases of a user: operation id -> end."""

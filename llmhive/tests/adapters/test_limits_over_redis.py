@@ -12,7 +12,7 @@ from llmhive.app.adapters.redis_link import CONNECT_S, RedisLink
 from llmhive.app.adapters.redis_windows import RedisWindowStore
 from llmhive.app.clock import SystemClock
 from llmhive.app.limits.model import Admission, LimitConfig, Tier
-from llmhive.app.limits.service import LimitService
+from llmhive.app.limits.service import AT_ONCE, LimitService
 from llmhive.tests.adapters.redis_links import (
     DEADLINE_S,
     PATIENCE_S,
@@ -134,6 +134,34 @@ async def test_an_emptied_redis_adds_one_limit_at_most(fleet: Fleet) -> None:
     await fleet.links[0].command("FLUSHALL")
 
     assert (before, await fleet.admitted(50)) == (20, 20)
+
+
+async def test_what_runs_is_in_flight_again_after_redis_was_emptied(fleet: Fleet) -> None:
+    service = fleet.workers[0]
+    running = [await service.admit(fleet.user, "free", tokens=1) for _ in range(3)]
+    await fleet.links[0].command("FLUSHALL")
+    await service.settle(running.pop(), tokens_used=1)
+
+    await service.renew()
+
+    leases = await fleet.links[0].command("ZRANGE", f"test:{fleet.user}:inflight", 0, -1)
+    assert sorted(leases) == sorted(each.operation_id.encode() for each in running)
+
+
+async def test_what_ends_while_leases_are_renewed_is_not_put_back(fleet: Fleet) -> None:
+    """More users than are renewed at once, so that the last one's turn comes after the end."""
+    service = fleet.workers[0]
+    users = [f"{fleet.user}-{number}" for number in range(AT_ONCE + 1)]
+    last = [await service.admit(user, "free", tokens=1) for user in users][-1]
+    renewing = asyncio.ensure_future(service.renew())
+    await asyncio.wait([renewing], timeout=0)
+    await service.settle(last, tokens_used=1)
+
+    await renewing
+    await service.flush()
+
+    counts = [await fleet.links[0].command("ZCARD", f"test:{user}:inflight") for user in users]
+    assert counts == [1] * AT_ONCE + [0]
 
 
 async def test_a_caller_who_leaves_gives_back_tokens_and_place(fleet: Fleet) -> None:

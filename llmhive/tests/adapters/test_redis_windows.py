@@ -151,16 +151,23 @@ async def test_a_lease_that_nobody_renews_ends_by_itself(bench: Bench) -> None:
     assert (early, await bench.admitted(1, limits=narrow)) == (0, 1)
 
 
-async def test_a_renewed_lease_lasts_and_an_ended_one_stays_ended(bench: Bench) -> None:
-    narrow, demands = Tier(requests=5, tokens=100, in_flight=2), [bench.demand() for _ in range(2)]
-    first, second = [await bench.store.admit(each, lambda _: None) for each in demands]
-    await bench.store.settle(_settlement(demands[1], second))
+async def test_a_renewed_lease_lasts(bench: Bench) -> None:
+    narrow, demand = Tier(requests=5, tokens=100, in_flight=2), bench.demand()
+    await bench.store.admit(demand, lambda _: None)
 
     bench.clock.advance(10)
-    await bench.store.renew(bench.user, [each.operation_id for each in demands])
+    await bench.store.renew(bench.user, [demand.operation_id], [])
     bench.clock.advance(10)
 
-    assert first.refused_by is None
+    assert await bench.admitted(3, limits=narrow) == 1
+
+
+async def test_a_lost_lease_is_put_back_only_where_it_was_given(bench: Bench) -> None:
+    """A lease of what is still to be merged would say that it has been counted."""
+    narrow = Tier(requests=5, tokens=100, in_flight=2)
+
+    await bench.store.renew(bench.user, ["given"], ["merged"])
+
     assert await bench.admitted(3, limits=narrow) == 1
 
 

@@ -104,10 +104,10 @@ def test_a_request_that_fails_gives_back_its_place_whatever_failed(target: Targe
 @claim(
     "limits.in-flight.killed-worker",
     proves=[promises.IN_FLIGHT],
-    needs=[*NEEDS, can.WORKERS, can.RESTART],
+    needs=[*NEEDS, can.WORKERS, can.RESTART, can.REDIS_WRITE],
     env=SHORT,
     workers=2,
-    faults=("worker",),
+    faults=("worker", "redis"),
 )
 def test_a_place_lasts_as_long_as_its_request_and_that_of_a_killed_worker_comes_back(
     target: Target,
@@ -124,6 +124,7 @@ def test_a_place_lasts_as_long_as_its_request_and_that_of_a_killed_worker_comes_
         https = [connections.enter_context(target.at_worker(victim)) for _ in range(most)]
         with meanwhile(lambda: together_over(https, fill)):
             target.provider(target.providers[0]).wait_for_calls(most, 10, contains=name)
+            target.redis.flush()  # what runs has to be known again by its renewal
             let_pass(LEASE_S + margin_s, because="a lease that is not renewed ends")
             full = target.chat(user, HELLO)
             target.kill_worker(int(victim.rpartition("-")[2]))
