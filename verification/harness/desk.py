@@ -9,6 +9,8 @@ Exit codes: 0 ended as asked, 2 the service ended by itself, 3 could not start.
 from __future__ import annotations
 
 import argparse
+import fcntl
+import os
 import shutil
 import signal
 import socket
@@ -17,7 +19,7 @@ import tempfile
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from verification.contract.commands import PRINTED_COMMANDS
 from verification.contract.tiers import TIERS
@@ -111,6 +113,7 @@ class Desk:
     url: str = ""
     secrets: DeskSecrets | None = None
     service: Child | None = None
+    claimed: IO[str] | None = None
 
     @property
     def logs(self) -> Path:
@@ -123,6 +126,7 @@ class Desk:
         Raises: StackError, ChildError or OSError with what did not work.
         """
         data = self.folder / "data"
+        self.claimed = _claimed(self.folder)
         shutil.rmtree(self.logs, ignore_errors=True)  # a child's first word must be today's
         for folder in (self.folder, data, self.logs):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -135,6 +139,7 @@ class Desk:
         self._key(settings, "desk-admin", "enterprise", "admin")
         secrets.write()
         self.service, self.url = self._serve(settings, port)
+        _say(self.claimed, f"process {os.getpid()} at {self.url}")
         ready = f"{self.url}/api/health/ready"
         if not came_true(self._is_ready, within_s=READY_WITHIN_S):
             raise StackError(f"{ready} does not answer 200; see {self.service.stdout_path}")
@@ -228,6 +233,30 @@ class Desk:
         if self.service is not None and self.service.is_alive:
             self.service.stop(STOP_WITHIN_S)
             self.service.wait(STOP_WITHIN_S)
+
+
+def _claimed(folder: Path) -> IO[str]:
+    """The folder's file that says whose it is, locked: the kernel frees it, however we end.
+
+    Raises: StackError that names the desk which uses the folder.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = (folder / "in-use").open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        with file:
+            file.seek(0)
+            by = file.read()
+        raise StackError(f"{folder} is in use by {by}; end that, or give --folder") from error
+    _say(file, f"process {os.getpid()}")
+    return file
+
+
+def _say(file: IO[str], text: str) -> None:
+    file.truncate(0)
+    file.write(text)
+    file.flush()
 
 
 def _printed() -> Iterator[str]:

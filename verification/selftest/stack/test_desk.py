@@ -93,6 +93,27 @@ def test_a_port_that_is_taken_is_said_and_the_next_one_is_used(tmp_path: Path) -
     assert (answer.status, url_in(said).endswith(f":{port}")) == (200, False)
 
 
+def test_a_folder_that_is_in_use_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "desk"
+    with desk(folder) as (running, said):
+        before = logs_in(folder)
+        done = subprocess.run(
+            [sys.executable, "-m", "verification.harness.desk", "--folder", str(folder)],
+            cwd=ROOT, capture_output=True, text=True, check=False, timeout=UP_WITHIN_S,
+        )  # fmt: skip
+        after = logs_in(folder)
+
+    assert (done.returncode, done.stdout) == (3, "")
+    assert f"{folder} is in use by process {running.pid} at {url_in(said)};" in done.stderr
+    assert before
+    assert before <= after
+
+
+def logs_in(folder: Path) -> set[tuple[str, int]]:
+    """Every log by its name and what tells it from one that was made anew."""
+    return {(file.name, file.stat().st_ino) for file in (folder / "logs").iterdir()}
+
+
 @pytest.mark.parametrize("words", [["--port", "70000"], ["--workers", "no"], ["--prot", "1"]])
 def test_wrong_options_are_named(words: list[str]) -> None:
     done = subprocess.run(
