@@ -53,7 +53,8 @@ FIRST, PASSING, A_CONNECTION = 900, 600, 300
 LEFT_BYTES_EACH = 200
 # Health beside a crowd: whoever waits with it waits for the lock, which is a second at least.
 BESIDE_A_CROWD_S = 0.3
-NEWCOMERS = 2
+# A machine that stands still may cost a newcomer one try; writers that wait cost every one.
+TRIES = 2
 
 
 def a_plain_answer(target: Target) -> Callable[[], object]:
@@ -116,7 +117,7 @@ def test_what_one_request_waits_for_holds_up_no_other(kind: str, target: Target)
 def test_a_crowd_that_waits_to_write_holds_up_neither_health_nor_who_comes_for_the_first_time(
     target: Target,
 ) -> None:
-    user, newcomers = target.new_customer(), [target.new_user().key for _ in range(NEWCOMERS)]
+    user, newcomer = target.new_customer(), target.new_user()
     paths = [http.LIVE.path, http.HEALTH.path, http.READY.path]
 
     def waiting() -> float:
@@ -128,14 +129,16 @@ def test_a_crowd_that_waits_to_write_holds_up_neither_health_nor_who_comes_for_t
         has_come = came_true(lambda: waiting() > CROWD // 2, within_s=5.0)
         answers = together_over(paths * 3, target.http.get)
         still = waiting()
-        reads = [target.http.get(http.SUBSCRIPTION.path, key=key).status for key in newcomers]
+        reads = [
+            target.http.get(http.SUBSCRIPTION.path, key=newcomer.key).status for _ in range(TRIES)
+        ]
 
     if not has_come or still < CROWD // 4:
         raise UnknownVerdict(f"of {CROWD} deliveries {still:g} waited at the end")
     waits_s = sorted(answer.seconds for answer in answers)
     assert {answer.status for answer in answers} <= {200, 503}
     assert waits_s[len(waits_s) // 2] <= BESIDE_A_CROWD_S
-    assert 200 in reads  # a machine that stands still may cost one, writers that wait cost all
+    assert 200 in reads
 
 
 @claim(
