@@ -104,9 +104,7 @@ class Settings:
     redis_max_connections: int = row(
         kinds.whole(1, 10_000), "10", "per worker", line="REDIS_MAX_CONNECTIONS=10"
     )
-    redis_deadline_s: float = row(
-        kinds.seconds(5), "0.05", "the longest that Redis holds up a request"
-    )
+    redis_deadline_s: float = row(kinds.seconds(5), "0.05", "the longest wait for a reply of Redis")
     rate_limit_redis_prefix: str = row(
         kinds.prefix(),
         "llmhive:ratelimit:",

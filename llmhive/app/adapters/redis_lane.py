@@ -172,7 +172,8 @@ class RedisLane:
             if overdue_at >= end:
                 self.end("silent")
                 return
-            due = min(due, end)
+            # What is sent from now on is due after the deadline, which may be before the end.
+            due = min(due, end, overdue_at + self._deadline_s)
         if due < math.inf:
             self._timer = self._loop.call_at(due, self._look, LOOKS)
 

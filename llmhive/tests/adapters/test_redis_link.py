@@ -276,6 +276,18 @@ async def test_a_hung_redis_holds_a_call_up_for_the_deadline_and_no_longer(
     assert later == [RedisAwayError] * 20
 
 
+async def test_a_call_after_the_first_late_one_is_held_up_no_longer_than_that(
+    own_redis: RedisServer, connect: Connect
+) -> None:
+    link = await opened(connect(own_redis.url))
+
+    with own_redis.frozen():
+        await _outcome(link.command("PING"))
+        second = await ended_within(_outcome(link.command("PING")), 1.5 * DEADLINE_S)
+
+    assert second is RedisAwayError
+
+
 async def test_a_burst_that_redis_does_not_take_is_held_up_no_longer(
     own_redis: RedisServer, connect: Connect
 ) -> None:
