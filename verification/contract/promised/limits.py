@@ -123,7 +123,7 @@ SCRIPTS_LOST: Final = promise(
 REDIS_HOLDS_UP_NOBODY: Final = promise(
     _LIMITS,
     "limits.redis-holds-up-nobody",
-    "Redis holds up no request for more than 50 ms",
+    "Redis holds up no request for more than 50 ms per reply, of which one is enough as a rule",
     "predeploy.integration.fallbacks-verified",
 )
 REDIS_POOL: Final = promise(
