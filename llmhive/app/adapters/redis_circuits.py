@@ -4,7 +4,8 @@ Stores: llmhive:circuit:{service_name}, HASH without TTL: state, epoch, since, o
 reason, forced, openings, successes, cool_until, and `probe:<id>` for each probe in flight;
 times are integer milliseconds of Redis `TIME`. Every command is one script over one key,
 so that it is atomic, and the answer is always the record after it, with the time of its
-reading: times cross the wire as distances, never as hours of the day.
+reading: times cross the wire as distances, never as hours of the day. What nobody can read
+is deleted by whoever meets it.
 Source: DESIGN.md, section 3.3.
 """
 
@@ -29,6 +30,30 @@ SCRIPT = LuaScript(
 local key, verb = KEYS[1], ARGV[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local STATES = {closed = true, half_open = true, open = true}
+local FORCED = {[''] = true, closed = true, open = true}
+local NUMBERS = {'since', 'open_until', 'openings', 'successes', 'cool_until'}
+local function is_number(text)
+  return text and #text < 16 and string.find(text, '^-?%d+$') ~= nil
+end
+local function is_readable()
+  local kind = redis.call('TYPE', key).ok
+  if kind ~= 'hash' then return kind == 'none' end
+  local record, fields = {}, redis.call('HGETALL', key)
+  for i = 1, #fields, 2 do
+    local name, text = fields[i], fields[i + 1]
+    record[name] = text
+    if string.sub(name, 1, 6) == 'probe:' and not is_number(text) then return false end
+  end
+  for _, name in ipairs(NUMBERS) do
+    if not is_number(record[name]) then return false end
+  end
+  return STATES[record.state or 0] and FORCED[record.forced or 0] and record.reason
+    and string.find(record.epoch or '', '^[%w-]+$')
+end
+-- What a slip of the hand left counts as no record, so that a worker's own can take its place.
+if not is_readable() then redis.call('DEL', key) end
 local epoch = redis.call('HGET', key, 'epoch')
 
 local function ms(number) return string.format('%.0f', number) end
@@ -142,10 +167,9 @@ class RedisCircuitStore:
             now_ms, fields = await self._link.script(SCRIPT, [circuit_key(name)], [verb, *args])
         texts = [_text(each) for each in fields]
         pairs = dict(zip(texts[::2], texts[1::2], strict=True))
-        try:
-            return _record(pairs, int(_text(now_ms)), self._clock.monotonic())
-        except (KeyError, ValueError):  # not there, or not written by us
+        if not pairs:
             return None
+        return _record(pairs, int(_text(now_ms)), self._clock.monotonic())
 
 
 @contextmanager
@@ -184,4 +208,4 @@ def _ms(seconds: float) -> int:
 
 
 def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+    return value.decode(errors="replace") if isinstance(value, bytes) else value

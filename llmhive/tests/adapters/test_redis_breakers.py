@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -10,6 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from llmhive.app.adapters.redis_circuits import RedisCircuitStore
+from llmhive.app.adapters.redis_keys import circuit_key
 from llmhive.app.adapters.redis_link import RedisLink
 from llmhive.app.breakers.model import (
     BreakerConfig,
@@ -119,6 +121,32 @@ async def test_an_opening_stops_the_other_worker_within_a_second(
     await here.flush()
 
     assert await _reaches(there, name, OPEN, clock) < 1.0
+
+
+async def test_a_record_edited_beyond_reading_is_replaced_and_both_workers_are_in_step(
+    services: Services, name: str, clock: FakeClock, link: RedisLink
+) -> None:
+    here, there = services
+    await _trip(here, name)
+    await here.flush()
+    await _reaches(there, name, OPEN, clock)
+    edit = {"state": "CLOSED", "epoch": "by-hand", "since": "noon"}
+
+    await link.command("HSET", circuit_key(name), *itertools.chain(*edit.items()))
+    await _shared_again(link, name, clock)
+    there.force(name, Forced.CLOSED, "ordered")
+    await there.flush()
+
+    assert await _reaches(here, name, CLOSED, clock) < 1.0
+
+
+async def _shared_again(link: RedisLink, name: str, clock: FakeClock) -> None:
+    """Let rounds pass until the record in Redis is one that workers wrote."""
+    started = time.monotonic()
+    while await link.command("HGET", circuit_key(name), "state") != b"open":
+        assert time.monotonic() < started + PATIENCE_S, "the record stays unreadable"
+        clock.advance(0.05)
+        await let_others_run()
 
 
 async def test_three_probes_are_in_flight_over_both_workers(

@@ -291,10 +291,45 @@ async def test_a_clock_stepped_back_begins_the_wait_anew_and_no_more(
     assert waits == pytest.approx([30.0, 9.0], abs=0.002)
 
 
-async def test_a_record_of_foreign_make_counts_as_none(link: RedisLink, name: str) -> None:
-    await link.command("HSET", f"llmhive:circuit:{name}", "state", "sideways")
+UNREADABLE = [
+    ("HSET", "state", "sideways"),
+    ("HSET", "state", "CLOSED"),
+    ("HSET", "forced", "yes"),
+    ("HSET", "epoch", b"\xff"),
+    ("HSET", "since", "noon"),
+    ("HSET", "open_until", "1.5"),
+    ("HSET", "openings", "9" * 16),
+    ("HSET", "probe:a", "soon"),
+    ("HDEL", "reason"),
+    ("HDEL", "epoch"),
+    ("SET", "closed"),
+]
 
-    assert await RedisCircuitStore(link, CLOCK, CONFIG).look([name]) == [None]
+
+@pytest.mark.parametrize("edit", UNREADABLE, ids=lambda edit: f"{edit[0]}-{edit[1]}")
+async def test_a_record_that_cannot_be_read_counts_as_none_and_is_replaced(
+    link: RedisLink, name: str, edit: tuple[str | bytes, ...]
+) -> None:
+    store = RedisCircuitStore(link, CLOCK, CONFIG)
+    await store.publish(name, _closed("one"), expected="")
+    await link.command(edit[0], f"llmhive:circuit:{name}", *edit[1:])
+
+    read = await store.look([name])
+    replaced = await store.publish(name, _open(9.0, "two"), expected="")
+
+    assert read == [None]
+    assert _facts(replaced) == _facts(_open(9.0, "two"))
+
+
+async def test_a_reason_in_any_bytes_is_read(link: RedisLink, name: str) -> None:
+    store = RedisCircuitStore(link, CLOCK, CONFIG)
+    await store.publish(name, _closed("one"), expected="")
+    await link.command("HSET", f"llmhive:circuit:{name}", "reason", b"\xffaulty")
+
+    (record,) = await store.look([name])
+
+    assert record is not None
+    assert (record.epoch, record.reason) == ("one", "\ufffdaulty")
 
 
 async def test_an_unreachable_redis_is_said_to_be_one(name: str) -> None:
