@@ -2,7 +2,8 @@
 
 Every worker reads the orders once a second and puts each new one into effect; the shared
 state carries it to the others sooner. `open` and `closed` stand until the next order; an
-empty one gives the breaker back to its timers, closed and clean, once.
+empty one gives the breaker back to its timers, closed and clean, once, and again whenever a
+shared record comes back that is still forced.
 May not import adapters. Source: DESIGN.md, section 3.3; checklist, "Circuit Breaker Reset".
 """
 
@@ -93,11 +94,12 @@ class OrderFollower:
 
     async def follow(self) -> None:
         """Read the database once; without it everything stays as it was ordered."""
+        # Looked at first: a breaker may be forced by an order that is younger than those read.
+        views = self._breakers.states()
         try:
             orders = await self._book.orders()
         except DependencyError:
             return
-        views = self._breakers.states()
         for order in orders:
             if order.name in views and self._is_due(order, views[order.name]):
                 reason = order.reason or "ordered"
@@ -106,7 +108,7 @@ class OrderFollower:
 
     def _is_due(self, order: Order, view: BreakerView) -> bool:
         """Whether the breaker is to be moved: the order is news, or is not kept any more."""
-        if order.forced:
+        if order.forced or view.forced:
             return view.forced is not order.forced
         # What was given back to its timers before this worker began is history.
         return self._followed is not None and self._followed.get(order.name) != order.revision

@@ -24,6 +24,7 @@ from llmhive.app.api.middleware.exchange import ExchangeMiddleware
 from llmhive.app.bootstrap.admin_parts import ROUTERS
 from llmhive.app.breakers.model import BreakerConfig
 from llmhive.app.breakers.orders import OrderDesk, OrderFollower
+from llmhive.app.breakers.ports import CircuitStore
 from llmhive.app.breakers.service import BreakerService
 from llmhive.app.limits.overrides import LimitOverrides
 from llmhive.app.telemetry.health import HealthBoard
@@ -38,14 +39,20 @@ class Operators:
     """One worker's admin routes; a second worker over the same database is another of these."""
 
     def __init__(
-        self, database: Database, clock: FakeClock, traces: UserTraces | None = None
+        self,
+        database: Database,
+        clock: FakeClock,
+        traces: UserTraces | None = None,
+        *,
+        circuits: CircuitStore | None = None,
     ) -> None:
         self.clock = clock
         self.issuing = KeyIssuing(SqlAccounts(database), clock=clock)
         self.overrides = LimitOverrides(SqlOverrides(database), clock=clock, window_s=60.0)
         self.breakers = BreakerService(
-            {"openai": [BREAKER]}, BreakerConfig(), clock=clock, observer=BreakerMetrics()
-        )
+            {"openai": [BREAKER]}, BreakerConfig(), clock=clock, observer=BreakerMetrics(),
+            store=circuits,
+        )  # fmt: skip
         orders = SqlOrders(database)
         self.follower = OrderFollower(orders, self.breakers, clock=clock)
         accounts = AccountService(SqlAccounts(database), AccountConfig(), clock=clock)

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from llmhive.app.accounts.run_lease import RunLeases
+from llmhive.app.adapters.memory_circuits import MemoryCircuitStore
 from llmhive.app.adapters.sql_database import Database
 from llmhive.app.adapters.sql_migrations import migrate
+from llmhive.app.adapters.sql_orders import SqlOrders
 from llmhive.app.adapters.sql_run_leases import SqlRunLeases
-from llmhive.app.breakers.model import Forced
+from llmhive.app.breakers.model import BreakerConfig, CircuitState, Forced
+from llmhive.app.breakers.orders import Order, OrderFollower
 from llmhive.tests.api.operators import BREAKER, Operators
 from llmhive.tests.fakes import FakeClock
 
@@ -121,13 +124,59 @@ async def test_a_reset_is_followed_by_those_who_were_there_and_is_history_for_ot
     await here.follower.follow()
     later = Operators(database, clock)
     await elsewhere.call("POST", f"/breakers/{BREAKER}", json={"action": "reset"})
-    later.breakers.force(BREAKER, Forced.OPEN, "of its own")
+    for _ in range(5):
+        (await later.breakers.acquire("openai", BREAKER)).fail("server_error")
 
     await here.follower.follow()
     await later.follower.follow()
 
     assert here.breakers.states()[BREAKER].forced is Forced.NO
-    assert later.breakers.states()[BREAKER].forced is Forced.OPEN
+    assert later.breakers.states()[BREAKER].state is CircuitState.OPEN
+
+
+@pytest.mark.parametrize("action", ["force_open", "force_close"])
+async def test_an_order_taken_back_while_no_worker_ran_does_not_come_back_from_the_shared_state(
+    database: Database, clock: FakeClock, action: str
+) -> None:
+    store = MemoryCircuitStore(clock, BreakerConfig())
+    before, desk, after = (
+        Operators(database, clock, circuits=each) for each in (store, None, store)
+    )
+    await before.breakers.follow()
+    await before.call("POST", f"/breakers/{BREAKER}", json={"action": action})
+    await before.breakers.flush()
+    await desk.call("POST", f"/breakers/{BREAKER}", json={"action": "reset"})
+
+    await after.follower.follow()
+    await after.breakers.follow()
+    came_back = after.breakers.states()[BREAKER].forced
+    await after.follower.follow()
+    await after.breakers.flush()
+
+    assert came_back
+    assert (after.breakers.states()[BREAKER].forced, store.records[BREAKER].forced) == ("", "")
+
+
+async def test_an_order_that_came_while_older_ones_were_read_stands(
+    here: Operators, database: Database, clock: FakeClock
+) -> None:
+    await here.call("POST", f"/breakers/{BREAKER}", json={"action": "reset"})
+    book = SqlOrders(database)
+
+    class Overtaken:
+        """The book as it was read before a younger order was given and shared."""
+
+        async def orders(self) -> list[Order]:
+            found = await book.orders()
+            here.breakers.force(BREAKER, Forced.OPEN, "younger", epoch="younger")
+            return found
+
+        async def put(self, order: Order) -> None:
+            await book.put(order)
+
+    await OrderFollower(Overtaken(), here.breakers, clock=clock).follow()
+
+    assert here.breakers.states()[BREAKER].forced is Forced.OPEN
 
 
 async def test_an_order_wins_over_whatever_moved_the_breaker_meanwhile(
