@@ -61,7 +61,7 @@ class SharedBreakers:
 
     def force(self, breaker: Breaker, by: model.Forced, reason: str, epoch: str | None) -> None:
         """Put an operator's word into effect here, and tell the others, unless that is done."""
-        if epoch != breaker.record.epoch:
+        if (epoch, by) != (breaker.record.epoch, breaker.record.forced):
             named = epoch or self._fate().epoch
             self.move(breaker, model.forced(self._clock.monotonic(), by, reason, named))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,29 @@ async def test_an_order_taken_back_while_no_worker_ran_does_not_come_back_from_t
 
     assert came_back
     assert (after.breakers.states()[BREAKER].forced, store.records[BREAKER].forced) == ("", "")
+
+
+@pytest.mark.parametrize(("action", "edited"), [("force_open", ""), ("reset", "open")])
+async def test_an_order_wins_over_its_own_record_edited_in_the_shared_state(
+    database: Database, clock: FakeClock, action: str, edited: str
+) -> None:
+    store = MemoryCircuitStore(clock, BreakerConfig())
+    worker = Operators(database, clock, circuits=store)
+    await worker.breakers.follow()
+    await worker.call("POST", f"/breakers/{BREAKER}", json={"action": "force_close"})
+    await worker.call("POST", f"/breakers/{BREAKER}", json={"action": action})
+    await worker.breakers.flush()
+    ordered = store.records[BREAKER].forced
+
+    store.records[BREAKER] = replace(store.records[BREAKER], forced=Forced(edited))
+    await worker.breakers.follow()
+    await worker.follower.follow()
+    await worker.breakers.flush()
+
+    assert (worker.breakers.states()[BREAKER].forced, store.records[BREAKER].forced) == (
+        ordered,
+        ordered,
+    )
 
 
 async def test_an_order_that_came_while_older_ones_were_read_stands(
