@@ -7,10 +7,11 @@ Source: DESIGN.md, section 3.2; the checklist, "Redis keys".
 from __future__ import annotations
 
 from functools import lru_cache
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 # Ids longer than any real one are cut out of memory, not out of Redis.
 CACHED_IDS = 4096
+OVERRIDE_PREFIX = "llmhive:override:"
 
 
 @lru_cache(maxsize=CACHED_IDS)
@@ -31,7 +32,12 @@ def in_flight_key(prefix: str, user_id: str) -> str:
 
 def override_key(user_id: str) -> str:
     """HASH of an operator's `requests_per_min` for a user; TTL as asked."""
-    return f"llmhive:override:{encoded(user_id)}"
+    return f"{OVERRIDE_PREFIX}{encoded(user_id)}"
+
+
+def overridden_user(key: str) -> str:
+    """The user whose override the key holds."""
+    return unquote(key.removeprefix(OVERRIDE_PREFIX))
 
 
 def circuit_key(name: str) -> str:

@@ -9,11 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmhive.app.adapters.redis_keys import in_flight_key, override_key, window_key
+from llmhive.app.adapters.redis_keys import (
+    OVERRIDE_PREFIX,
+    in_flight_key,
+    overridden_user,
+    override_key,
+    window_key,
+)
 from llmhive.app.adapters.redis_link import LuaScript, RedisLink
 from llmhive.app.limits.overrides import Override
 
-# Keys deleted with one command: Redis frees so many in well under a millisecond.
+# Keys walked over or deleted with one command: Redis does so many in under a millisecond.
 AT_ONCE = 500
 
 # KEYS the copy; ARGV revision, requests per minute, time to live in ms, 1 to replace.
@@ -25,6 +31,14 @@ redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'requests_per_min', ARGV[2], 'revision', ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 1
+"""
+)
+
+# KEYS the copy; gives its revision, or nothing.
+SHOWN = LuaScript(
+    """
+local revision = redis.pcall('HGET', KEYS[1], 'revision')
+return type(revision) == 'string' and revision
 """
 )
 
@@ -49,9 +63,26 @@ class RedisOverrides:
         told = (override.revision, override.requests_per_min, lasts_ms, int(replaces))
         await self._link.script(SHOW, [override_key(override.user)], told)
 
-    async def hide(self, override: Override) -> None:
-        """Take the copy of exactly this one away."""
-        await self._link.script(HIDE, [override_key(override.user)], [override.revision])
+    async def hide(self, user: str, revision: str) -> None:
+        """Take the user's copy away if it shows exactly this one."""
+        await self._link.script(HIDE, [override_key(user)], [revision])
+
+    async def copies(self) -> dict[str, str]:
+        """The revision that each user's copy shows; copies made by hand show none.
+
+        Walks over all keys of Redis, a few at a time: for the start of a worker.
+        """
+        found: dict[str, str] = {}
+        cursor = b"0"
+        while True:
+            cursor, keys = await self._link.command(
+                "SCAN", cursor, "MATCH", f"{OVERRIDE_PREFIX}*", "COUNT", AT_ONCE
+            )
+            for key in (each.decode(errors="replace") for each in keys):
+                if revision := await self._link.script(SHOWN, [key], []):
+                    found[overridden_user(key)] = revision.decode(errors="replace")
+            if cursor == b"0":
+                return found
 
 
 class RedisUserKeys:

@@ -2,7 +2,8 @@
 
 The database decides; every worker reads all overrides that stand once a second, and keeps
 the shared state's copy of each in step, which decisions read at once. A copy that somebody
-edited by hand stands until its end; a new word of the operator replaces it.
+edited by hand stands until its end; a new word of the operator replaces it, and one that was
+given while no worker ran is told from the present one by the revision that the copy shows.
 May not import adapters. Source: DESIGN.md, section 3.2; checklist, "Rate Limit Override".
 """
 
@@ -57,13 +58,16 @@ class OverrideStore(Protocol):
 
 
 class OverrideMirror(Protocol):
-    """The copies that decisions read. All methods raise DependencyError."""
+    """The copies that decisions read. All methods raise DependencyError and CapacityError."""
+
+    async def copies(self) -> dict[str, str]:
+        """The revision that each user's copy shows; copies made by hand show none."""
 
     async def show(self, override: Override, *, lasts_s: float, replaces: bool) -> None:
         """Show it for that long; what is shown already stays unless `replaces`."""
 
-    async def hide(self, override: Override) -> None:
-        """Take the copy of exactly this one away."""
+    async def hide(self, user: str, revision: str) -> None:
+        """Take the user's copy away if it shows exactly this one."""
 
 
 class LimitOverrides:
@@ -82,7 +86,7 @@ class LimitOverrides:
         self._window_s = window_s
         self._mirror = mirror
         self._known: dict[str, Override] = {}
-        self._shown: dict[str, Override] | None = None
+        self._shown: dict[str, str] | None = None
         self._rounds = 0
 
     def requests_for(self, user: str) -> int | None:
@@ -124,15 +128,17 @@ class LimitOverrides:
 
     async def follow(self) -> None:
         """Read the database once and bring the copies in step; without it keep what is known."""
+        # Looked at first: what they show and the database has not was taken back.
+        before = await self._copies()
         try:
             self._known = {each.user: each for each in await self.standing()}
         except DependencyError:
             return
-        if self._mirror is None:
+        if self._mirror is None or before is None:
             return
         # A copy that has not been brought in step is tried again in the next round.
         with suppress(DependencyError, CapacityError):
-            await self._reflect(self._mirror, self._known)
+            await self._reflect(self._mirror, before, self._known)
 
     async def follow_forever(self) -> None:
         """Keep this worker and the copies in step."""
@@ -140,19 +146,29 @@ class LimitOverrides:
             await self.follow()
             await self._clock.sleep(FOLLOW_EVERY_S)
 
-    async def _reflect(self, mirror: OverrideMirror, standing: dict[str, Override]) -> None:
+    async def _copies(self) -> dict[str, str] | None:
+        """What the copies show, as this worker left or found them; None while out of reach."""
+        if self._shown is not None or self._mirror is None:
+            return self._shown
+        with suppress(DependencyError, CapacityError):
+            return await self._mirror.copies()
+        return None
+
+    async def _reflect(
+        self, mirror: OverrideMirror, before: dict[str, str], standing: dict[str, Override]
+    ) -> None:
         """Show what is new over everything, hide what was taken back, repair once in a while.
 
-        What this worker meets first may be older than a copy that was edited by hand.
+        What this worker meets first may be older than a copy that was made by hand.
         """
-        before, is_first = self._shown or {}, self._shown is None
+        is_first = self._shown is None
         self._rounds = (self._rounds + 1) % REPAIR_EVERY
         for user, override in standing.items():
-            is_news = not is_first and before.get(user) != override
+            is_news = before.get(user, override.revision if is_first else "") != override.revision
             lasts_s = override.ends_at - self._clock.wall()
             if lasts_s > 0 and (is_news or is_first or self._rounds == 0):
                 await mirror.show(override, lasts_s=lasts_s, replaces=is_news)
-        for user, override in before.items():
+        for user, revision in before.items():
             if user not in standing:
-                await mirror.hide(override)
-        self._shown = standing
+                await mirror.hide(user, revision)
+        self._shown = {user: override.revision for user, override in standing.items()}

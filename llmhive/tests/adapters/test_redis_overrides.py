@@ -9,11 +9,13 @@ import pytest
 
 from llmhive.app.adapters.redis_keys import override_key
 from llmhive.app.adapters.redis_link import RedisLink
-from llmhive.app.adapters.redis_overrides import RedisOverrides, RedisUserKeys
+from llmhive.app.adapters.redis_overrides import AT_ONCE, RedisOverrides, RedisUserKeys
 from llmhive.app.adapters.redis_windows import RedisWindowStore
+from llmhive.app.adapters.sql_database import Database
+from llmhive.app.adapters.sql_orders import SqlOverrides
 from llmhive.app.clock import SystemClock
 from llmhive.app.limits.model import Admission, LimitConfig, Tier
-from llmhive.app.limits.overrides import Override
+from llmhive.app.limits.overrides import LimitOverrides, Override
 from llmhive.app.limits.service import LimitService
 from llmhive.tests.adapters.redis_links import PATIENCE_S
 from llmhive.tests.redis_server import RedisServer
@@ -136,11 +138,57 @@ async def test_a_copy_that_was_edited_is_of_the_same_word_and_stays(scene: Scene
 async def test_only_the_copy_of_what_was_taken_back_is_hidden(scene: Scene) -> None:
     await scene.mirror.show(scene.override(600, "r2"), lasts_s=60.0, replaces=True)
 
-    await scene.mirror.hide(scene.override(5, "r1"))
+    await scene.mirror.hide(scene.user, "r1")
     kept = await scene.shown()
-    await scene.mirror.hide(scene.override(600, "r2"))
+    await scene.mirror.hide(scene.user, "r2")
 
     assert (kept, await scene.shown()) == (b"600", None)
+
+
+async def test_the_copies_of_words_are_told_by_their_revision_and_those_by_hand_are_not(
+    scene: Scene,
+) -> None:
+    others = [Scene(scene.link) for _ in range(3)]
+    await scene.mirror.show(scene.override(600), lasts_s=60.0, replaces=True)
+    await scene.edit("HSET", "requests_per_min", "7")
+    await others[0].edit("HSET", "requests_per_min", "7")
+    await others[1].edit("SET", "7")
+    await scene.link.command("SET", b"llmhive:override:\xff", "7")
+    await others[2].mirror.show(others[2].override(5, "r2"), lasts_s=60.0, replaces=True)
+
+    copies = await scene.mirror.copies()
+
+    users = (scene.user, *(each.user for each in others))
+    assert [copies.get(user) for user in users] == ["r1", None, None, "r2"]
+
+
+async def test_every_copy_is_found_among_many_keys(scene: Scene) -> None:
+    many = [f"test:many:{n}" for n in range(2 * AT_ONCE)]
+    await scene.link.command("MSET", *(word for key in many for word in (key, "1")))
+    others = [Scene(scene.link) for _ in range(20)]
+    for each in others:
+        await each.mirror.show(each.override(5, each.user), lasts_s=60.0, replaces=True)
+
+    copies = await scene.mirror.copies()
+
+    await scene.link.command("DEL", *many)
+    assert copies.items() >= {each.user: each.user for each in others}.items()
+
+
+@pytest.mark.parametrize(
+    "edit", [(), ("HSET", "requests_per_min", "7")], ids=["as-shown", "edited"]
+)
+async def test_a_worker_that_starts_hides_the_copy_of_what_was_taken_back(
+    scene: Scene, database: Database, edit: tuple[str, ...]
+) -> None:
+    await scene.mirror.show(scene.override(600), lasts_s=60.0, replaces=True)
+    if edit:
+        await scene.edit(*edit)
+    worker = LimitOverrides(SqlOverrides(database), clock=CLOCK, window_s=30.0, mirror=scene.mirror)
+
+    await worker.follow()
+
+    assert await scene.shown() is None
 
 
 async def test_forgetting_a_user_leaves_no_key_of_theirs_and_every_other(scene: Scene) -> None:

@@ -37,19 +37,28 @@ class FakeMirror:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, int, bool]] = []
+        self.shown: dict[str, str] = {}
         self.is_away = False
 
     async def show(self, override: Override, *, lasts_s: float, replaces: bool) -> None:
         assert lasts_s > 0
-        self._tell("show", override, replaces=replaces)
+        self._reach()
+        self.told.append(("show", override.requests_per_min, replaces))
+        self.shown[override.user] = override.revision
 
-    async def hide(self, override: Override) -> None:
-        self._tell("hide", override, replaces=False)
+    async def hide(self, user: str, revision: str) -> None:
+        self._reach()
+        if self.shown.get(user) == revision:
+            self.told.append(("hide", 0, False))
+            del self.shown[user]
 
-    def _tell(self, what: str, override: Override, *, replaces: bool) -> None:
+    async def copies(self) -> dict[str, str]:
+        self._reach()
+        return dict(self.shown)
+
+    def _reach(self) -> None:
         if self.is_away:
             raise DependencyError
-        self.told.append((what, override.requests_per_min, replaces))
 
 
 @pytest.fixture
@@ -104,7 +113,32 @@ async def test_what_stood_before_this_worker_fills_gaps_and_news_replace(
     await overrides.remove("ada")
     await overrides.follow()
 
-    assert mirror.told == [("show", 60, False), ("show", 90, True), ("hide", 90, False)]
+    assert mirror.told == [("show", 60, False), ("show", 90, True), ("hide", 0, False)]
+
+
+async def test_a_word_given_while_no_worker_ran_replaces_the_copy_of_an_older_one(
+    overrides: LimitOverrides, mirror: FakeMirror
+) -> None:
+    mirror.shown["ada"] = "an older one"
+    await overrides.put("ada", requests_per_min=60, lasts_s=60.0)
+
+    await overrides.follow()
+
+    assert mirror.told == [("show", 60, True)]
+
+
+@pytest.mark.parametrize("is_away_at_first", [False, True])
+async def test_what_was_taken_back_while_no_worker_ran_is_hidden(
+    overrides: LimitOverrides, mirror: FakeMirror, *, is_away_at_first: bool
+) -> None:
+    mirror.shown["ada"] = "taken back"
+    mirror.is_away = is_away_at_first
+    await overrides.follow()
+    mirror.is_away = False
+
+    await overrides.follow()
+
+    assert mirror.told == [("hide", 0, False)]
 
 
 async def test_a_mirror_out_of_reach_is_told_later_and_the_override_holds_meanwhile(
