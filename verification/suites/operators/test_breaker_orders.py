@@ -6,12 +6,19 @@ from typing import TYPE_CHECKING
 
 from verification.contract import promises
 from verification.contract.bounds import bounds
+from verification.contract.redis_keys import circuit_key, override_key
 from verification.harness import capabilities as can
 from verification.harness.claims import claim
 from verification.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from verification.harness.target import Target, User
+
+
+# Above the tier's, so that the claim's own chats are admitted.
+LIMIT = "2000"
+# Longer than the claim: the copy's own end does not make it hold.
+LASTS_S = 600
 
 
 def asked_by_every_worker(target: Target, user: User) -> set[str]:
@@ -28,6 +35,16 @@ def followed(target: Target, user: User, provider: str, sentence: str) -> set[st
     return eventually(
         lambda: asked_by_every_worker(target, user),
         until=lambda asked: asked == {provider},
+        within_s=bounds().override_within_s,
+        claim=sentence,
+    )
+
+
+def becomes(target: Target, key: str, wanted: dict[str, str], sentence: str) -> dict[str, str]:
+    """The hash in Redis once it has these fields, within the bound of an order."""
+    return eventually(
+        lambda: target.redis.hash(key),
+        until=lambda fields: wanted.items() <= fields.items(),
         within_s=bounds().override_within_s,
         claim=sentence,
     )
@@ -56,19 +73,53 @@ def test_an_order_to_a_breaker_is_followed_by_all_workers_until_it_is_reset(
 
 @claim(
     "operators.breakers.survive-restart",
-    proves=[promises.BREAKER_ORDERS],
+    proves=[promises.BREAKER_ORDERS, promises.LIMIT_OVERRIDE],
     needs=[can.USERS, can.SHELL, can.REDIS_WRITE, can.RESTART, can.FAULTS],
     faults=("redis",),
 )
-def test_an_order_outlives_a_restart_and_the_loss_of_redis_memory(target: Target) -> None:
+def test_an_order_outlives_a_restart_and_the_loss_of_redis_memory_and_a_cleared_limit_does_not(
+    target: Target,
+) -> None:
     user = target.new_user("enterprise")
     first, second = target.providers[:2]
-    assert target.shell(["breakers", "force-open", first]).code == 0
+    limit = override_key(user.id)
+    set_it = ["limits", "set", user.id, "--requests-per-min", LIMIT, "--for", "1h"]
+    given = [target.shell(each).code for each in (["breakers", "force-open", first], set_it)]
+    copy = becomes(target, limit, {"requests_per_min": LIMIT}, "Redis shows the limit")
     followed(target, user, second, "the order is followed by those who were there")
 
     # Those who were there could put it back into Redis.
     with target.faults.refuse("redis"):
         target.redis.flush()
+        target.redis.operator_sets(limit, copy, ttl_s=LASTS_S)
+        given.append(target.shell(["limits", "clear", user.id]).code)
         target.restart()
         followed(target, user, second, "the order is followed by those who were not there")
-    assert target.shell(["breakers", "reset", first]).code == 0
+    eventually(
+        lambda: target.redis.hash(limit),
+        until=lambda fields: not fields,
+        within_s=bounds().override_within_s,
+        claim="Redis shows no limit that was cleared while it was away",
+    )
+    assert [*given, target.shell(["breakers", "reset", first]).code] == [0] * 4
+
+
+@claim(
+    "operators.breakers.redis-edited",
+    proves=[promises.BREAKER_ORDERS],
+    needs=[can.SHELL, can.REDIS_WRITE],
+)
+def test_an_order_stands_above_what_is_edited_or_put_back_in_redis(target: Target) -> None:
+    first = target.providers[0]
+    record = circuit_key(first)
+    given = [target.shell(["breakers", "force-open", first]).code]
+    ordered = becomes(target, record, {"forced": "open"}, "Redis shows the order")
+
+    target.redis.operator_sets(record, {"state": "OPEN", "since": "noon"}, ttl_s=None)
+    becomes(target, record, {"state": "open", "forced": "open"}, "a slip of the hand is mended")
+    given.append(target.shell(["breakers", "reset", first]).code)
+    becomes(target, record, {"forced": ""}, "Redis shows that the order was taken back")
+    target.redis.operator_sets(record, ordered, ttl_s=None)
+    becomes(target, record, {"forced": ""}, "an order that was taken back does not come back")
+
+    assert given == [0, 0]
