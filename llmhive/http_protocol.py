@@ -1,7 +1,7 @@
-"""uvicorn's protocol with two gaps closed: its own refusals, and requests that never begin.
+"""uvicorn's protocol with two gaps closed: its own refusals, and requests that never end.
 
 What cannot be parsed is answered like every other error, with every header; headers are
-bounded, and a connection that sends no whole head is closed in the end.
+bounded, and a connection that sends no whole head, or no whole body, is closed in the end.
 Source: RFC 9112 section 3; RFC 6585 section 5 for 431.
 """
 
@@ -30,16 +30,17 @@ class GuardedProtocol(HttpToolsProtocol):
     """One connection."""
 
     refusals: Refusals
+    body_s: float = 30.0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_bytes = 0
-        self._head_timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for the first head."""
         super().connection_made(transport)
-        self._head_timer = self.loop.call_later(HEAD_S, self._give_up)
+        self._timer = self.loop.call_later(HEAD_S, self._give_up)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End waiting."""
@@ -50,8 +51,8 @@ class GuardedProtocol(HttpToolsProtocol):
         """Count the bytes of a new head."""
         super().on_message_begin()
         self._head_bytes = 0
-        if self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_S, self._give_up)
+        if self._timer is None:
+            self._timer = self.loop.call_later(HEAD_S, self._give_up)
 
     def on_url(self, url: bytes) -> None:
         """Take a piece of the target."""
@@ -64,9 +65,15 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Serve the request."""
+        """Serve the request, and begin to wait for its body."""
         self._stop_timer()
+        self._timer = self.loop.call_later(self.body_s, self._give_up_body)
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """End waiting: the request is whole."""
+        self._stop_timer()
+        super().on_message_complete()
 
     def _count(self, count: int) -> None:
         self._head_bytes += count
@@ -74,14 +81,19 @@ class GuardedProtocol(HttpToolsProtocol):
             raise ValueError("the head is too large")
 
     def _stop_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _give_up(self) -> None:
-        self._head_timer = None
+        self._timer = None
         if self.transport is not None and not self.transport.is_closing():
             self.transport.close()
+
+    def _give_up_body(self) -> None:
+        """Close what has its answer already; whoever still waits for one is told by the app."""
+        self._timer = None
+        self.shutdown()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no request; behind an answer that has begun there is only the end."""

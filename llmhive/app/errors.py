@@ -46,6 +46,14 @@ class CallerError(LLMHiveError):
     title = "The request cannot be served as it is."
 
 
+class BodyLateError(CallerError):
+    """408: the caller has not sent the whole body in time."""
+
+    code = "body_late"
+    http_status = 408
+    title = "The body of this request did not come in time."
+
+
 class CapacityError(LLMHiveError):
     """429 or 503 with Retry-After: nothing happened, later it may."""
 

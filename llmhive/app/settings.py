@@ -93,6 +93,9 @@ class Settings:
     chat_body_bytes_max: int = row(
         kinds.whole(1000, 100_000_000), "1000000", "bytes of a chat request's body"
     )
+    body_deadline_s: float = row(
+        kinds.seconds(600), "30", "from a request's head to the last byte of its body"
+    )
 
     # Redis and limits
     redis_url: str = row(

@@ -96,6 +96,7 @@ ERROR_CODES: Final = {
     "malformed_json": 400,
     "invalid_request": 422,
     "request_too_large": 422,
+    "body_late": 408,
     "body_too_large": 413,
     "unsupported_media_type": 415,
     "missing_api_key": 401,

@@ -1,7 +1,7 @@
 """Billing over HTTP: Stripe's deliveries, and what a user may read of their own.
 
 Deliveries are believed by their signature, so they need no key and no limiter; their body is
-bounded before it is buffered. Source: DESIGN.md, sections 3.1 and 3.6.
+bounded before it is buffered, and so is the time for it. Source: DESIGN.md, sections 3.1 and 3.6.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from llmhive.app.api.identity import Caller
 from llmhive.app.billing.model import DeliveryRejectedError, Rejection, SubscriptionState
 from llmhive.app.billing.service import BillingService
+from llmhive.app.errors import BodyLateError
 
 router = APIRouter(prefix="/api/billing", tags=["billing"])
 
@@ -36,6 +37,9 @@ async def take_delivery(request: Request) -> dict[str, str]:
         body = await _read_body(request, request.app.state.webhook_body_bytes_max)
     except DeliveryRejectedError as error:
         billing.reject(error.reason)
+        raise
+    except BodyLateError:
+        billing.reject(Rejection.CUT_OFF)
         raise
     outcome = await billing.take(body, _signature(request))
     return {"outcome": outcome.value}

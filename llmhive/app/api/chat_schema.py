@@ -110,6 +110,7 @@ def operation() -> dict[str, Any]:
     refusals = {
         "400": "Not JSON",
         "401": "No key, or not a valid one",
+        "408": "The body did not come in time",
         "413": "The body is too large",
         "415": "A form with parts",
         "422": "The body breaks a rule",

@@ -63,7 +63,12 @@ def build(settings: Settings, *, clock: Clock | None = None) -> Service:
     cors = Cors(settings.cors_origins)
     served_by = parts.facts.served_by
     app = ExchangeMiddleware(
-        Application(parts), served_by=served_by, cors=cors, board=board, clock=clock
+        Application(parts),
+        served_by=served_by,
+        cors=cors,
+        board=board,
+        clock=clock,
+        body_deadline_s=settings.body_deadline_s,
     )
     return Service(app, board, ProblemRefusals(app), worker.lifetime, clock)
 

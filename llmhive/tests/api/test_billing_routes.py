@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,6 +19,8 @@ from llmhive.app.api import billing
 from llmhive.app.api.application import ApiParts, Application
 from llmhive.app.api.health import ServiceFacts
 from llmhive.app.api.identity import Identity
+from llmhive.app.api.middleware.cors import Cors
+from llmhive.app.api.middleware.exchange import ExchangeMiddleware
 from llmhive.app.billing.service import BillingService
 from llmhive.app.telemetry.health import HealthBoard
 from llmhive.tests.billing.stripe_says import (
@@ -52,7 +55,8 @@ class Routes:
             routers=(billing.router,),
             state={"billing": service, "webhook_body_bytes_max": BYTES_MAX},
         )
-        transport = httpx.ASGITransport(Application(parts))
+        self.app = Application(parts)
+        transport = httpx.ASGITransport(self.app)
         self.client = httpx.AsyncClient(transport=transport, base_url="http://test")
 
     async def deliver(self, body: Any, path: str = PATH, **headers: str) -> httpx.Response:
@@ -88,6 +92,24 @@ async def test_a_body_beyond_the_bound_is_refused_announced_or_not(routes: Route
 
     assert [one.status_code for one in (announced, streamed)] == [413, 413]
     assert routes.heard.rejections == ["too_large", "too_large"]
+
+
+async def test_a_body_that_does_not_come_counts_as_cut_off(routes: Routes) -> None:
+    async def half() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.Event().wait()
+
+    board, clock = HealthBoard(clock=routes.clock), routes.clock
+    app = ExchangeMiddleware(
+        routes.app, served_by="x", cors=Cors([]), board=board, clock=clock, body_deadline_s=0.0
+    )
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://test"
+    ) as client:
+        answer = await client.post(PATH, content=half())
+
+    assert (answer.status_code, answer.json()["code"]) == (408, "body_late")
+    assert routes.heard.rejections == ["cut_off"]
 
 
 async def test_a_failed_fetch_says_when_to_come_again(routes: Routes) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from llmhive.app.accounts.model import KeyRefusedError, Principal
@@ -55,6 +55,12 @@ async def named(body: Named) -> str:
     return body.name
 
 
+@router.post("/read")
+async def read(request: Request) -> int:
+    """A body as it comes."""
+    return len(await request.body())
+
+
 @router.get("/whoami")
 async def whoami(caller: Caller) -> str:
     """Somebody with a key."""
@@ -87,7 +93,7 @@ def board(clock: FakeClock) -> HealthBoard:
 
 
 @pytest.fixture
-def app(clock: FakeClock, board: HealthBoard) -> ExchangeMiddleware:
+def routes(clock: FakeClock, board: HealthBoard) -> Application:
     async def timed(scope: Any, receive: Any, send: Any) -> None:
         scope["clock"] = clock
         await thin(scope, receive, send)
@@ -99,10 +105,13 @@ def app(clock: FakeClock, board: HealthBoard) -> ExchangeMiddleware:
         thin=[ThinRoute("/thin", "GET", timed, operation={"summary": "thin"})],
         routers=[router],
     )
+    return Application(parts)
+
+
+@pytest.fixture
+def app(routes: Application, clock: FakeClock, board: HealthBoard) -> ExchangeMiddleware:
     cors = Cors([ORIGIN])
-    return ExchangeMiddleware(
-        Application(parts), served_by="here/host-1", cors=cors, board=board, clock=clock
-    )
+    return ExchangeMiddleware(routes, served_by="here/host-1", cors=cors, board=board, clock=clock)
 
 
 @pytest.fixture
@@ -298,6 +307,43 @@ async def test_who_is_cut_by_a_shutdown_is_told_to_come_again(
     assert serving.cancelled()
     assert (sent[0]["status"], events[-1]["code"]) == (503, "draining")
     assert series("llmhive_http_requests_in_flight") == 0
+
+
+@pytest.fixture
+def impatient(routes: Application, clock: FakeClock, board: HealthBoard) -> ExchangeMiddleware:
+    """The same routes for who waits for no byte that is not there."""
+    return ExchangeMiddleware(
+        routes, served_by="x", cors=Cors([]), board=board, clock=clock, body_deadline_s=0.0
+    )
+
+
+@pytest.mark.parametrize("is_draining", [False, True], ids=["serving", "draining"])
+async def test_a_body_that_does_not_come_is_waited_for_no_longer_than_the_bound(
+    impatient: ExchangeMiddleware, board: HealthBoard, events: Events, *, is_draining: bool
+) -> None:
+    async def half() -> AsyncIterator[bytes]:
+        yield b"half"
+        await asyncio.Event().wait()
+
+    board.is_draining = is_draining
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(impatient), base_url="http://test"
+    ) as client:
+        answer = await client.post("/read", content=half())
+
+    assert (answer.status_code, answer.json()["code"]) == (408, "body_late")
+    assert answer.headers.get_list("connection") == ["close"]
+    assert (events[-1]["status"], events[-1]["code"]) == (408, "body_late")
+
+
+async def test_a_body_that_is_there_is_never_late(impatient: ExchangeMiddleware) -> None:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(impatient), base_url="http://test"
+    ) as client:
+        answer = await client.post("/read", content=b"whole")
+
+    assert (answer.status_code, answer.json()) == (200, 5)
+    assert "connection" not in answer.headers
 
 
 async def test_while_draining_connections_are_given_up(

@@ -126,6 +126,43 @@ def test_a_draining_service_is_not_ready_and_still_accepts(service: Running) -> 
     assert service.process.wait(LINE_WITHIN_S) == 1
 
 
+def begun(port: int, path: str) -> socket.socket:
+    """A connection on which a request was begun whose body never comes."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=LINE_WITHIN_S)
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\n"
+    connection.sendall(head.encode())
+    return connection
+
+
+LATE: Final = {"BODY_DEADLINE_S": "1", "SHUTDOWN_GRACE_S": "15"}
+
+
+@pytest.mark.parametrize("service", [(1, LATE)], ids=["late"], indirect=True)
+def test_a_body_that_never_comes_holds_up_no_clean_stop(service: Running) -> None:
+    port = service.event("listening")["port"]
+
+    with begun(port, "/api/billing/webhooks") as waiting:
+        service.process.send_signal(signal.SIGTERM)
+        answer = waiting.makefile("rb").read()
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"connection: close" in answer
+    assert service.process.wait(LINE_WITHIN_S) == 0
+
+
+@pytest.mark.parametrize("service", [(1, LATE)], ids=["late"], indirect=True)
+def test_a_body_that_nobody_reads_keeps_no_connection_for_ever(service: Running) -> None:
+    port = service.event("listening")["port"]
+
+    with begun(port, "/nowhere") as connection:
+        answer = connection.recv(65_536)
+        connection.sendall(b"{")  # whoever sends is not idle
+        rest = connection.makefile("rb").read()
+
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert not rest.startswith(b"HTTP/1.1")
+
+
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="only Linux shows a process as a file")
 def test_no_worker_outlives_a_killed_supervisor(service: Running) -> None:
     pids = [service.event("worker_started")["pid"] for _ in range(2)]

@@ -86,6 +86,12 @@ INPUT_IS_CHECKED: Final = promise(
     "input that is malformed, too large or unknown is refused with the right 4xx",
     "security.input.sanitised",
 )
+BODY_IN_TIME: Final = promise(
+    "RFC 9110 15.5.9",
+    "http.body-in-time",
+    "a body that does not come within its bound is 408, and holds up no stop any longer",
+    "security.input.sanitised",
+)
 SECURITY_HEADERS: Final = promise(
     _HTTP,
     "http.headers",

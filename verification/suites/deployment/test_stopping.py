@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # Long enough to be seen draining by a busy machine; the promise's own number is 5 s.
 DRAINING = {"DRAIN_SECONDS": "2", "SHUTDOWN_GRACE_S": "6"}
+# Longer than the drain, so that an unfinished body outlasts it, and shorter than the grace.
+IMPATIENT = {**DRAINING, "BODY_DEADLINE_S": "2.5"}
 NO_GRACE = {"DRAIN_SECONDS": "0", "SHUTDOWN_GRACE_S": "0.5"}
 ENDED_WITHIN_S = 20.0
 CALLERS = 12
@@ -65,27 +67,31 @@ def message_of(result: ChatResult) -> str:
 
 @claim(
     "deployment.stop.not-ready-at-once",
-    proves=[promises.DRAINS, promises.READINESS],
+    proves=[promises.DRAINS, promises.READINESS, promises.BODY_IN_TIME],
     needs=[can.USERS, can.RESTART],
-    env=DRAINING,
+    env=IMPATIENT,
 )
 def test_after_sigterm_it_is_not_ready_but_alive_and_still_serves(target: Target) -> None:
     user = target.new_user()
+    half = f"POST {http.WEBHOOKS.path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf"
+    late: list[bytes] = []
     assert target.http.get(http.READY.path).status == 200
 
-    target.terminate()
-    ready = eventually(
-        lambda: target.http.get(http.READY.path),
-        until=lambda answer: answer.status != 200,
-        within_s=1.5,
-        claim="it is not ready as soon as it is told to stop",
-    )
-    live = target.http.get(http.LIVE.path)
-    served = target.chat(user, "hello")
-    code = target.process.wait(ENDED_WITHIN_S)
+    with meanwhile(lambda: late.append(target.http.raw(half.encode(), timeout_s=ENDED_WITHIN_S))):
+        target.terminate()
+        ready = eventually(
+            lambda: target.http.get(http.READY.path),
+            until=lambda answer: answer.status != 200,
+            within_s=1.5,
+            claim="it is not ready as soon as it is told to stop",
+        )
+        live = target.http.get(http.LIVE.path)
+        served = target.chat(user, "hello")
+        code = target.process.wait(ENDED_WITHIN_S)
 
     assert (ready.status, ready.code, live.status) == (503, "draining", 200)
     assert (served.is_whole, code) == (True, 0)
+    assert late[0].startswith(b"HTTP/1.1 408 ")
 
 
 @claim(

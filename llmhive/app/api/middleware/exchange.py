@@ -1,7 +1,8 @@
 """The outermost layer: a request's id, its headers, its log line, its metrics, its last error.
 
 What happens to the status, the headers and the end of the body is seen here, whoever
-answers. Pure ASGI. Source: DESIGN.md, sections 3.1 and 3.8.
+answers; and no request's body is waited for longer than the bound. Pure ASGI.
+Source: DESIGN.md, sections 3.1 and 3.8; RFC 9110 section 15.5.9 for 408.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from llmhive.app.api.application import App, Message, Receive, Scope, Send
 from llmhive.app.api.middleware.cors import Cors, RawHeaders
 from llmhive.app.api.problem import send_problem
 from llmhive.app.clock import Clock
-from llmhive.app.errors import CapacityError
+from llmhive.app.errors import BodyLateError, CapacityError
 from llmhive.app.telemetry import log, metrics
 from llmhive.app.telemetry.health import HealthBoard
 from llmhive.app.telemetry.request_record import (
@@ -39,12 +40,16 @@ METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 CORRELATION_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 # nginx's status for a caller that did not wait for the answer.
 CALLER_LEFT: Final = 499
+# What comes after half a body is no request: RFC 9110, section 15.5.9.
+CLOSE: Final = (b"connection", b"close")
 
 
 class Exchange:
     """One request and its answer, as they pass by."""
 
-    __slots__ = ("_add", "_receive", "_send", "is_complete", "record", "status")
+    __slots__ = (
+        "_add", "_body_by_s", "_is_whole", "_receive", "_send", "is_complete", "record", "status",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -52,20 +57,41 @@ class Exchange:
         receive: Receive,
         send: Send,
         add: Sequence[tuple[bytes, bytes]],
+        body_by_s: float,
     ) -> None:
+        """Take what to add to the answer, and when the loop's clock is too late for the body."""
         self.record = record
         self.status = 0
         self.is_complete = False
         self._receive = receive
         self._send = send
         self._add = add
+        self._body_by_s = body_by_s
+        self._is_whole = False
 
     async def receive(self) -> Message:
-        """Pass on what the caller sends, and see it leave."""
-        message = await self._receive()
-        if message["type"] == "http.disconnect" and not self.is_complete:
+        """Pass on what the caller sends, and see it leave.
+
+        Raises: BodyLateError (definite).
+        """
+        message = await (self._receive() if self._is_whole else self._receive_in_time())
+        if message["type"] != "http.disconnect":
+            self._is_whole = not message.get("more_body", False)
+        elif not self.is_complete:
             self.record.caller_left = True
         return message
+
+    async def _receive_in_time(self) -> Message:
+        limit = asyncio.timeout_at(self._body_by_s)
+        try:
+            async with limit:
+                return await self._receive()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            if CLOSE not in self._add:
+                self._add = [*self._add, CLOSE]
+            raise BodyLateError from None
 
     async def send(self, message: Message) -> None:
         """Pass on what is answered, with the headers that every answer has."""
@@ -89,12 +115,20 @@ class ExchangeMiddleware:
     """Around everything else."""
 
     def __init__(
-        self, app: App, *, served_by: str, cors: Cors, board: HealthBoard, clock: Clock
+        self,
+        app: App,
+        *,
+        served_by: str,
+        cors: Cors,
+        board: HealthBoard,
+        clock: Clock,
+        body_deadline_s: float = 30.0,
     ) -> None:
         self._app = app
         self._cors = cors
         self._board = board
         self._clock = clock
+        self._body_deadline_s = body_deadline_s
         self.fixed = (*SECURITY_HEADERS, (b"x-served-by", served_by.encode("ascii", "replace")))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -104,7 +138,8 @@ class ExchangeMiddleware:
         record = RequestRecord(new_request_id(), self._clock.monotonic())
         record.correlation_id = _correlation_id(scope)
         scope[SCOPE_KEY] = record
-        exchange = Exchange(record, receive, send, self._added(scope, record))
+        body_by_s = asyncio.get_running_loop().time() + self._body_deadline_s
+        exchange = Exchange(record, receive, send, self._added(scope, record), body_by_s)
         token = CURRENT.set(record)
         metrics.HTTP_IN_FLIGHT.inc()
         try:
@@ -147,7 +182,7 @@ class ExchangeMiddleware:
         added = [*self.fixed, (b"x-request-id", record.request_id.encode())]
         added += self._cors.headers(scope)
         if self._board.is_draining:
-            added.append((b"connection", b"close"))
+            added.append(CLOSE)
         return added
 
     def _account(self, scope: Scope, exchange: Exchange) -> None:
