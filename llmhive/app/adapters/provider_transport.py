@@ -56,6 +56,8 @@ class _Translated:
         match error:
             case httpx.ConnectError():
                 told = ProviderError(AttemptEnd.CONNECT_FAILED, "Not reached.")
+            case httpx.ConnectTimeout():
+                told = ProviderError(AttemptEnd.CONNECT_TIMED_OUT, "Not reached in time.")
             case httpx.TimeoutException():
                 told = ProviderError(AttemptEnd.TIMED_OUT, "No answer in time.")
             case httpx.NetworkError() | httpx.RemoteProtocolError() | httpx.ProxyError():

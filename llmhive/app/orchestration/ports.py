@@ -12,14 +12,14 @@ from typing import Protocol, TypeVar
 
 from llmhive.app.errors import DependencyError
 from llmhive.app.orchestration.model import ChatRequest, Completion, StreamEnd, Usage
-from llmhive.app.orchestration.retries import AttemptEnd
+from llmhive.app.orchestration.retries import UNREACHED, AttemptEnd
 
 
 class ProviderError(DependencyError):
-    """One call of a provider did not end in a complete answer; `end` says how (not definite).
+    """One call of a provider did not end in a complete answer; `end` says how.
 
     Raised by providers and read by whoever decides what to try next; no caller ever sees it.
-    `detail` holds nothing that the provider wrote.
+    Definite only if the provider was not reached. `detail` holds nothing that it wrote.
     """
 
     code = "provider_failed"
@@ -28,7 +28,7 @@ class ProviderError(DependencyError):
     def __init__(
         self, end: AttemptEnd, detail: str | None = None, *, wait_s: float | None = None
     ) -> None:
-        super().__init__(detail, definite=end is AttemptEnd.CONNECT_FAILED)
+        super().__init__(detail, definite=end in UNREACHED)
         self.end = end
         self.wait_s = wait_s
 

@@ -39,6 +39,7 @@ class AttemptEnd(StrEnum):
     """How one call of a provider ended, when not in a complete answer."""
 
     CONNECT_FAILED = "connect_failed"  # refused, DNS, TLS: the provider was not reached
+    CONNECT_TIMED_OUT = "connect_timed_out"  # not reached either, and that took its time
     CONNECTION_LOST = "connection_lost"  # reset, or closed before the answer began
     TIMED_OUT = "timed_out"
     REQUEST_TIMEOUT = "request_timeout"  # 408
@@ -82,6 +83,7 @@ ADVICE: Mapping[AttemptEnd, Advice] = MappingProxyType(
         AttemptEnd.CONNECT_FAILED: _advice(BreakerReport.CONNECT_FAILURE, here=True, onward=True),
         AttemptEnd.CONNECTION_LOST: _advice(BreakerReport.FAILURE, here=True, onward=True),
         # Repeating a time-out where it happened would spend the caller's time twice.
+        AttemptEnd.CONNECT_TIMED_OUT: _advice(BreakerReport.CONNECT_FAILURE, onward=True),
         AttemptEnd.TIMED_OUT: _advice(BreakerReport.FAILURE, onward=True),
         AttemptEnd.REQUEST_TIMEOUT: _advice(BreakerReport.FAILURE, here=True, onward=True),
         AttemptEnd.CONFLICT: _advice(BreakerReport.NEUTRAL, here=True, onward=True),
@@ -99,6 +101,9 @@ ADVICE: Mapping[AttemptEnd, Advice] = MappingProxyType(
         AttemptEnd.DEADLINE_CUT: _advice(BreakerReport.NEUTRAL),
     }
 )
+
+# The provider was not reached, so it did nothing.
+UNREACHED = frozenset({AttemptEnd.CONNECT_FAILED, AttemptEnd.CONNECT_TIMED_OUT})
 
 _STATUS_ENDS: Mapping[int, AttemptEnd] = MappingProxyType(
     {

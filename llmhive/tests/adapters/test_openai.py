@@ -251,7 +251,7 @@ async def test_nothing_that_the_provider_wrote_gets_into_an_error() -> None:
     ("failure", "end"),
     [
         (httpx.ConnectError("x"), AttemptEnd.CONNECT_FAILED),
-        (httpx.ConnectTimeout("x"), AttemptEnd.TIMED_OUT),
+        (httpx.ConnectTimeout("x"), AttemptEnd.CONNECT_TIMED_OUT),
         (httpx.ReadTimeout("x"), AttemptEnd.TIMED_OUT),
         (httpx.ReadError("x"), AttemptEnd.CONNECTION_LOST),
         (httpx.RemoteProtocolError("x"), AttemptEnd.CONNECTION_LOST),

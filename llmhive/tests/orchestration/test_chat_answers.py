@@ -176,14 +176,15 @@ async def test_a_request_that_is_malformed_is_asked_nowhere_else() -> None:
     assert scene.limiter.settled == [0]
 
 
+@pytest.mark.parametrize("end", [AttemptEnd.CONNECT_FAILED, AttemptEnd.CONNECT_TIMED_OUT])
 @in_virtual_time
-async def test_a_provider_that_was_not_reached_counts_for_its_parent_too() -> None:
-    first, second = two([failure(AttemptEnd.CONNECT_FAILED)] * 3, [GOOD])
+async def test_a_provider_that_was_not_reached_counts_for_its_parent_too(end: AttemptEnd) -> None:
+    first, second = two([failure(end)] * 3, [GOOD])
     scene = Scene([first, second])
 
     await scene.chat.answer(ASK, Ada(), scene.context())
 
-    assert scene.breakers.reports[0] == "fail:connect_failed:connect"
+    assert scene.breakers.reports[0] == f"fail:{end}:connect"
 
 
 @in_virtual_time

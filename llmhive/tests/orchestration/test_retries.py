@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmhive.app.orchestration.ports import ProviderError
 from llmhive.app.orchestration.retries import (
     ADVICE,
     RETRY_AFTER_MAX_S,
@@ -112,8 +113,9 @@ def test_of_4xx_only_408_and_409_are_tried_again_where_they_happened() -> None:
     assert retried == [408, 409]
 
 
-def test_a_timed_out_attempt_goes_to_the_next_provider_only() -> None:
-    advice = advise(AttemptEnd.TIMED_OUT, is_delivered=False)
+@pytest.mark.parametrize("end", [AttemptEnd.TIMED_OUT, AttemptEnd.CONNECT_TIMED_OUT])
+def test_a_timed_out_attempt_goes_to_the_next_provider_only(end: AttemptEnd) -> None:
+    advice = advise(end, is_delivered=False)
 
     assert (advice.retries_here, advice.tries_next) == (False, True)
 
@@ -138,6 +140,13 @@ def test_only_the_providers_own_faults_count_against_it() -> None:
         AttemptEnd.INCOMPLETE,
         AttemptEnd.UNREADABLE,
     }
+
+
+def test_who_was_not_reached_counts_for_its_parent_and_did_nothing() -> None:
+    counted = {end for end in AttemptEnd if ADVICE[end].report is BreakerReport.CONNECT_FAILURE}
+
+    assert counted == {end for end in AttemptEnd if ProviderError(end).definite}
+    assert counted == {AttemptEnd.CONNECT_FAILED, AttemptEnd.CONNECT_TIMED_OUT}
 
 
 def test_a_fresh_budget_allows_ten_retries_without_traffic() -> None:
