@@ -136,10 +136,13 @@ class Attempts:
     def _may_try(self, candidate: _Candidate) -> bool:
         if candidate.is_out or candidate.attempts >= self._config.retry.attempts:
             return False
-        return not candidate.attempts or self._budgets[candidate.route.provider.name].spend()
+        return not candidate.attempts or self._budgets[candidate.route.provider.name].has_some
 
     async def _admitted(self, candidate: _Candidate, lasts_s: float | None) -> Attempt | None:
-        """Ask the breaker; None when it lets nobody through, which the candidate remembers."""
+        """Ask the breaker, then pay for a retry; None when either says no.
+
+        In that order, since what is refused costs nothing. The candidate remembers who said no.
+        """
         route = candidate.route
         lease_s = self._config.llm_timeout_s if lasts_s is None else lasts_s
         try:
@@ -151,6 +154,10 @@ class Attempts:
                 candidate.rests_until_s = self._clock.monotonic() + error.wait_s
             else:
                 candidate.opens_in_s = error.wait_s
+            return None
+        if candidate.attempts and not self._budgets[route.provider.name].spend():
+            permit.neutral()  # others took the last retry meanwhile
+            candidate.is_out = True
             return None
         self._count(candidate)
         return Attempt(route, permit, self._config, clock=self._clock, observer=self._observer)

@@ -203,13 +203,18 @@ class RetryBudget:
         """How many retries are left, with the fraction of the next one."""
         return self._tokens
 
+    @property
+    def has_some(self) -> bool:
+        """Whether there is leave for one retry."""
+        return self._tokens >= 1.0
+
     def earn(self) -> None:
         """Count a first attempt."""
         self._tokens = min(self._tokens + self._config.budget_ratio, self._config.budget_start)
 
     def spend(self) -> bool:
         """Take leave for one retry; False when there is none."""
-        if self._tokens < 1.0:
+        if not self.has_some:
             return False
         self._tokens -= 1.0
         return True

@@ -201,6 +201,41 @@ async def test_a_storm_of_failures_runs_out_of_retries() -> None:
 
 
 @in_virtual_time
+async def test_a_retry_that_a_breaker_refuses_costs_nothing() -> None:
+    config = ChatConfig(retry=RetryConfig(attempts=2, budget_start=1, budget_ratio=0))
+    provider = ScriptedProvider(steps=[After(1, BROKEN), BROKEN, GOOD])
+    scene = Scene([provider], config=config)
+
+    refused = asyncio.create_task(_refused(scene))
+    await wait(0.5)
+    scene.breakers.open_for = {"openai:0": 30.0}
+    await refused
+    scene.breakers.open_for = {}
+    answer = await scene.chat.answer(ASK, Ada(), scene.context())
+
+    assert answer.reply == "hello"
+    assert scene.observer.retries == ["openai"]
+
+
+@in_virtual_time
+async def test_of_two_that_want_the_last_retry_one_gives_its_permit_back() -> None:
+    config = ChatConfig(retry=RetryConfig(attempts=2, budget_start=1, budget_ratio=0))
+    provider = ScriptedProvider(steps=[BROKEN] * 3)
+    scene = Scene(
+        [
+            provider,
+        ],
+        config=config,
+    )
+    scene.breakers.asked_s = 1.0
+
+    await asyncio.gather(_refused(scene), _refused(scene))
+
+    assert len(provider.called_at) == 3
+    assert sorted(map(str, scene.breakers.reports)) == ["fail:server_error"] * 3 + ["neutral"]
+
+
+@in_virtual_time
 async def test_the_named_model_is_asked_first() -> None:
     first, second = two([], [GOOD])
     scene = Scene([first, second])
