@@ -1,7 +1,8 @@
-"""uvicorn's protocol with two gaps closed: its own refusals, and requests that never end.
+"""uvicorn's protocol with three gaps closed: its own refusals, endless requests, unread answers.
 
 What cannot be parsed is answered like every other error, with every header; headers are
-bounded, and a connection that sends no whole head, or no whole body, is closed in the end.
+bounded, and a connection that sends no whole head, or no whole body, is closed in the end;
+so is one whose caller reads nothing of the answer.
 Source: RFC 9112 section 3; RFC 6585 section 5 for 431.
 """
 
@@ -16,6 +17,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 HEAD_BYTES_MAX: Final = 65_536
 # A head is one packet or a few; who takes half a minute for it is slow on purpose.
 HEAD_S: Final = 30.0
+# Who reads at all, however slowly, reads a byte in a minute.
+UNREAD_S: Final = 60.0
 REASONS: Final = {400: b"Bad Request", 431: b"Request Header Fields Too Large"}
 
 
@@ -31,11 +34,14 @@ class GuardedProtocol(HttpToolsProtocol):
 
     refusals: Refusals
     body_s: float = 30.0
+    unread_s: float = UNREAD_S
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._unread_bytes = 0
+        self._unread_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for the first head."""
@@ -45,7 +51,18 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End waiting."""
         self._stop_timer()
+        self._stop_unread_timer()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Begin to wait for the caller to read."""
+        super().pause_writing()
+        self._await_reading()
+
+    def resume_writing(self) -> None:
+        """End waiting: the caller reads."""
+        self._stop_unread_timer()
+        super().resume_writing()
 
     def on_message_begin(self) -> None:
         """Count the bytes of a new head."""
@@ -84,6 +101,21 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _await_reading(self) -> None:
+        self._unread_bytes = self.transport.get_write_buffer_size()
+        self._unread_timer = self.loop.call_later(self.unread_s, self._look_at_reading)
+
+    def _look_at_reading(self) -> None:
+        if self.transport.get_write_buffer_size() < self._unread_bytes:
+            self._await_reading()
+        else:
+            self.transport.abort()
+
+    def _stop_unread_timer(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
 
     def _give_up(self) -> None:
         self._timer = None
