@@ -17,8 +17,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 HEAD_BYTES_MAX: Final = 65_536
 # A head is one packet or a few; who takes half a minute for it is slow on purpose.
 HEAD_S: Final = 30.0
-# Who reads at all, however slowly, reads a byte in a minute.
-UNREAD_S: Final = 60.0
 REASONS: Final = {400: b"Bad Request", 431: b"Request Header Fields Too Large"}
 
 
@@ -34,7 +32,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     refusals: Refusals
     body_s: float = 30.0
-    unread_s: float = UNREAD_S
+    unread_s: float = 60.0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -64,6 +64,7 @@ async def _serve(settings: Settings, given: Given) -> int:
     service = composition.build(settings)
     GuardedProtocol.refusals = service.refusals
     GuardedProtocol.body_s = settings.body_deadline_s
+    GuardedProtocol.unread_s = settings.unread_deadline_s
     server = DrainingServer(service.app, settings, service.board, SystemClock())
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, server.stop)

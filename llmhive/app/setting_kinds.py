@@ -202,17 +202,17 @@ def secrets() -> Kind:
 
 
 def url(*schemes: str, has_credentials: bool = False) -> Kind:
-    """A URL of one of these schemes; `postgresql` stands for its drivers too."""
-    expected = "a URL that begins with " + " or ".join(f"{scheme}://" for scheme in schemes)
+    """A URL of one of these schemes, as their readers spell it; one of sqlite names no host."""
+    beginnings = tuple(f"{scheme}://" for scheme in schemes)
+    expected = "a URL that begins with " + " or ".join(beginnings)
 
     def read(given: str) -> str:
         if not given:
             return ""
         parts = _parts(given, expected)
-        scheme = parts.scheme.partition("+")[0]
-        is_file = scheme == "sqlite"
-        if scheme not in schemes or (is_file and not parts.path) or not is_printable(given):
+        if not given.startswith(beginnings) or not is_printable(given):
             raise Unreadable(expected)
+        is_file = parts.scheme.startswith("sqlite")
         if not is_file and (not parts.hostname or not HOST.fullmatch(parts.hostname)):
             raise Unreadable(expected + " and names a host")
         if not has_credentials and (parts.username or parts.password):
@@ -245,14 +245,12 @@ def redis_url() -> Kind:
 
 def database_url() -> Kind:
     """A URL of a database whose driver is there: a file of SQLite, or PostgreSQL."""
-    anywhere = url("sqlite", "postgresql", has_credentials=True)
+    anywhere = url(*DATABASE_DRIVERS, has_credentials=True)
 
     def read(given: str) -> str:
         parts = urlsplit(anywhere.read(given))
         if not given:
             return ""
-        if parts.scheme not in DATABASE_DRIVERS:
-            raise Unreadable("a URL that begins with " + "://, ".join(DATABASE_DRIVERS) + "://")
         driver = DATABASE_DRIVERS[parts.scheme]
         if find_spec(driver) is None:
             raise Unreadable(f"a database whose driver is installed; there is no package {driver}")

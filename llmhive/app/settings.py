@@ -96,6 +96,9 @@ class Settings:
     body_deadline_s: float = row(
         kinds.seconds(600), "30", "from a request's head to the last byte of its body"
     )
+    unread_deadline_s: float = row(
+        kinds.seconds(3600), "60", "for which a caller may read nothing of an answer"
+    )
 
     # Redis and limits
     redis_url: str = row(
@@ -237,7 +240,7 @@ class Settings:
 
     @classmethod
     def parse(cls, environ: Mapping[str, str], *, workers: int = 1) -> Settings:
-        """Read all variables, strictly.
+        """Read all variables, strictly; where it cannot be told, development is meant.
 
         Raises: ConfigurationError with every problem at once.
         """
@@ -333,8 +336,9 @@ def _missing_in_production(settings: Settings, given: Mapping[str, str]) -> list
     without = [tier for tier in settings.prices.values() if tier not in settings.rate_limit_tiers]
     if without:
         needed["rate_limit_tiers",] = f"a budget for what has a price: {', '.join(without)}"
-    if not (given.get("LLMHIVE_DATA_DIR") or given.get("DATABASE_URL")):
-        needed["llmhive_data_dir", "database_url"] = "a value in production"
+    places = ("llmhive_data_dir", "database_url")
+    if not any(given.get(name.upper(), "").strip() for name in places):
+        needed[places] = "a value in production"
     return [
         _Found(
             frozenset(names),

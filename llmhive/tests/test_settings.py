@@ -65,6 +65,11 @@ def test_the_database_is_a_file_in_the_data_folder_unless_named() -> None:
         ("REDIS_URL", "redis://localhost:99999"),
         ("DATABASE_URL", "mysql://localhost/hive"),
         ("DATABASE_URL", "sqlite:///"),
+        ("DATABASE_URL", "sqlite:hive.db"),
+        ("DATABASE_URL", "sqlite:/data/hive.db"),
+        ("DATABASE_URL", "SQLITE:///hive.db"),
+        ("REDIS_URL", "redis+tls://localhost:6379/0"),
+        ("OPENAI_BASE_URL", "https+x://api.openai.com"),
         ("DATABASE_URL", "sqlite:///:memory:"),
         ("DATABASE_URL", "sqlite:///hive.db?timeout=soon"),
         ("DATABASE_URL", "sqlite+aiosqlite:///hive.db"),
@@ -172,6 +177,12 @@ def test_production_demands_everything_at_once() -> None:
 
 def test_production_starts_when_everything_is_there() -> None:
     assert Settings.parse(PRODUCTION).is_production
+
+
+def test_in_production_a_blank_place_for_the_data_is_none() -> None:
+    assert set(refused(PRODUCTION | {"LLMHIVE_DATA_DIR": " "})) == {
+        "LLMHIVE_DATA_DIR or DATABASE_URL"
+    }
 
 
 def test_in_production_whoever_can_pay_for_a_tier_has_a_budget() -> None:

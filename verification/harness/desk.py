@@ -2,7 +2,8 @@
 
 `python -m verification.harness.desk`, through `nox -s serve`. Runs until Ctrl-C or SIGTERM.
 Everything it keeps is in one folder, so that keys outlive a restart and removing the folder
-forgets all. Settings are the service's defaults, so what one sees is what the promises say.
+forgets all. Settings are the service's defaults, but that it ends quickly, so what one sees is
+what the promises say.
 Exit codes: 0 ended as asked, 2 the service ended by itself, 3 could not start.
 """
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from urllib.parse import quote, unquote
 
-# Ids longer than any real one are cut out of memory, not out of Redis.
+# Ids whose spelling is kept; as many users as one worker serves at a time.
 CACHED_IDS = 4096
 OVERRIDE_PREFIX = "llmhive:override:"
 

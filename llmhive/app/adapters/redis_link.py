@@ -1,6 +1,6 @@
 """The way to Redis: one pipelined connection, a deadline, and a breaker of its own.
 
-Nobody waits for Redis longer than the deadline, nothing is sent twice, and a Redis that
+Nobody waits for a reply longer than the deadline, nothing is sent twice, and a Redis that
 is refused, hung, slow, full, read-only or loading is *away*: callers learn it at once,
 without a touch of the socket, until a probe in the background finds it well again.
 Too much at once is *busy*, and never away: else a burst would switch the limits off.
@@ -128,8 +128,8 @@ class RedisLink:
         observer: RedisObserver | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self.is_up = True
         """Takes: a URL as settings let through; another one raises what redis-py says of it."""
+        self.is_up = True
         self._pool = ConnectionPool.from_url(
             url,
             protocol=2,  # every proxy and every fork speaks it

@@ -18,7 +18,8 @@ from urllib.parse import quote, unquote
 
 MASK = "[masked]"
 KEY_PREFIX = "lhk_"
-# Shorter values would blank out ordinary words; settings refuse shorter keys at the start.
+# Shorter values would blank out ordinary words. Settings refuse shorter keys at the start; a
+# shorter password is masked where it stands in a URL.
 SECRET_LENGTH_MIN = 6
 
 _OWN_KEY = re.compile(rb"lhk_[0-9A-Za-z]{4,}")

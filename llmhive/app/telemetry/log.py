@@ -1,9 +1,9 @@
 """Log events: one JSON object per line, written by a thread from a bounded queue.
 
 A full pipe never holds up the event loop: lines that find the queue full are dropped and
-counted. A process that forks has no thread and writes directly. Every line is masked before it
-is written. Before `start` nothing is written, so that commands keep their stdout. Imports the
-request record only.
+counted. A process that forks has no thread and writes directly. Every value that is not ours
+alone is masked before it is written. Before `start` nothing is written, so that commands keep
+their stdout. Imports the errors and the request record only.
 """
 
 from __future__ import annotations

@@ -86,10 +86,11 @@ INPUT_IS_CHECKED: Final = promise(
     "input that is malformed, too large or unknown is refused with the right 4xx",
     "security.input.sanitised",
 )
-BODY_IN_TIME: Final = promise(
-    "RFC 9110 15.5.9",
-    "http.body-in-time",
-    "a body that does not come within its bound is 408, and holds up no stop any longer",
+SLOW_CALLERS: Final = promise(
+    "RFC 9110 15.5.9; class: slow POST, slow read (CWE-400)",
+    "http.slow-callers",
+    "a body that does not come within its bound is 408, an answer that nobody reads is cut off, "
+    "and a stop waits for neither any longer",
     "security.input.sanitised",
 )
 SECURITY_HEADERS: Final = promise(

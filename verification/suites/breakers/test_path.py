@@ -82,7 +82,7 @@ def test_a_failing_provider_is_left_alone_by_all_workers_and_taken_back(
 
 
 @claim("breakers.probes.stampede", proves=[promises.BREAKER_PROBES], needs=NEEDS, workers=2)
-def test_a_hundred_callers_at_half_open_send_three_probes_at_most(target: Target) -> None:
+def test_a_crowd_of_callers_at_half_open_send_three_probes_at_most(target: Target) -> None:
     user, provider = target.new_user("enterprise"), target.provider(PROVIDER)
     provider.fail(500)
     opened(target, user)

@@ -67,7 +67,7 @@ def message_of(result: ChatResult) -> str:
 
 @claim(
     "deployment.stop.not-ready-at-once",
-    proves=[promises.DRAINS, promises.READINESS, promises.BODY_IN_TIME],
+    proves=[promises.DRAINS, promises.READINESS, promises.SLOW_CALLERS],
     needs=[can.USERS, can.RESTART],
     env=IMPATIENT,
 )
