@@ -6,11 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from verification.harness.lifetime import birth
+from verification.harness.stack import images
+from verification.harness.stack.container_removal import LABEL
+from verification.harness.stack.model import StackError
 from verification.harness.stack.programs import ROOT
 from verification.harness.waiting import came_true, eventually
 from verification.selftest.plugin.inner_run import arguments_for, command_apart, without_this_run
@@ -34,10 +38,12 @@ def test_a_fault_lasts(target):
         signal.pause()
 """
 STARTED_WITHIN_S = 60.0
-# The keeper looks every 0.2 s; the rest is a busy machine of two cores.
+# The keeper looks every 0.2 s, a container takes a second; the rest is a busy machine's.
 GONE_WITHIN_S = 20.0
-# Redis, Toxiproxy, the simulators, the service with two workers, the keeper that holds them.
-STACK_HAS_AT_LEAST = 7
+# The simulators, the service with two workers, the keeper that holds them; on processes, Redis
+# and Toxiproxy as well.
+STACK_HAS_AT_LEAST = {"processes": 7, "containers": 5}
+CONTAINERS = {"processes": 0, "containers": 2}
 
 
 def below(root: int) -> dict[int, str | None]:
@@ -59,11 +65,31 @@ def survivors(processes: dict[int, str | None]) -> list[int]:
     return [pid for pid, born in processes.items() if born is not None and birth(pid) == born]
 
 
+def containers_with(folder: Path) -> list[str]:
+    """The containers that any run of ours started and that hold a folder below this one."""
+    daemon = images.client()
+    found = daemon.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
+    daemon.close()
+    mounts = {box.name: [each["Source"] for each in box.attrs["Mounts"]] for box in found}
+    return [name for name, sources in mounts.items() if str(folder) in str(sources)]
+
+
+@pytest.fixture(params=["processes", "containers"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """The stack of the run that is killed."""
+    if request.param == "containers":
+        try:
+            images.client().close()
+        except StackError as error:
+            pytest.skip(f"unverified: {error}")
+    return str(request.param)
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def run(kind: str, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """A run under xdist in the middle of that claim, and the pid of its worker."""
     note = tmp_path / "worker"
-    arguments = arguments_for(tmp_path, HANGS.format(note=str(note)), "-n1")
+    arguments = arguments_for(tmp_path, HANGS.format(note=str(note)), "-n1", f"--stack={kind}")
     (tmp_path / "temporary").mkdir()
     mine = {"LLMHIVE_SERVICE_PYTHON": sys.executable, "LLMHIVE_OVERLAY": str(STAND_IN)}
     controller = subprocess.Popen(
@@ -84,19 +110,22 @@ def run(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
 @pytest.mark.end_to_end
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("victim", ["worker", "controller"])
-def test_a_killed_run_leaves_no_process_no_toxic_and_no_folder(
-    victim: str, run: tuple[subprocess.Popen[bytes], int], tmp_path: Path
+def test_a_killed_run_leaves_no_process_no_container_no_toxic_and_no_folder(
+    victim: str, kind: str, run: tuple[subprocess.Popen[bytes], int], tmp_path: Path
 ) -> None:
     controller, worker = run
+    folders = tmp_path / "temporary"
+    boxes = partial(containers_with, folders) if kind == "containers" else list
     killed = worker if victim == "worker" else controller.pid
     started = below(killed)
-    assert len(survivors(started)) >= STACK_HAS_AT_LEAST
+    assert len(survivors(started)) >= STACK_HAS_AT_LEAST[kind]
+    assert len(boxes()) == CONTAINERS[kind]
 
     os.kill(killed, signal.SIGKILL)
 
     # Toxics go with Toxiproxy, and data with the folders of the stack.
     assert came_true(lambda: not survivors(started), within_s=GONE_WITHIN_S), survivors(started)
-    folders = tmp_path / "temporary"
+    assert came_true(lambda: not boxes(), within_s=GONE_WITHIN_S), boxes()
     assert came_true(lambda: not any(folders.glob("llmhive-vfy-*")), within_s=GONE_WITHIN_S)
     if victim == "worker":
         assert controller.wait(GONE_WITHIN_S) == 2, "the claim is unknown, and so is the run"
