@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from verification.checkers.breaker_path import KeepsToThePathOf
 from verification.contract import promises
@@ -37,6 +37,12 @@ NEEDS = [can.USERS, can.SCRIPT, can.WORKERS]
 # Open for longer than news may take, so that late attempts can be told from early ones.
 SLOW_OPEN_S = 3.0
 CROWD = 60
+TROUBLE: dict[str, dict[str, Any]] = {
+    "slower than S4_LLM_TIMEOUT": {"delay_s": 5.0},
+    "reset": {"cut": "rst"},
+    "cut in the middle": {"chunks": ["one ", "two "], "cut_after_bytes": 20},
+}
+IMPATIENT = {"S4_LLM_TIMEOUT": "1", "RETRY_ATTEMPTS": "1"}
 SHIFTABLE = {"BREAKER_OPEN_S": f"{SLOW_OPEN_S:g}", **clock.shiftable()}
 SLOW = {"BREAKER_OPEN_S": f"{SLOW_OPEN_S:g}", "BREAKER_OPEN_MAX_S": "6", "BREAKER_WINDOW_S": "5"}
 
@@ -79,6 +85,28 @@ def test_a_failing_provider_is_left_alone_by_all_workers_and_taken_back(
 
     assert gauges == [CIRCUIT_STATES[OPEN], CIRCUIT_STATES[CLOSED]]
     KeepsToThePathOf(BREAKER, workers=2, window_s=5.0, open_s=SLOW_OPEN_S)(history).require()
+
+
+@claim(
+    "breakers.path.any-trouble",
+    proves=[promises.BREAKER_OPENS, promises.BREAKER_CLOSES],
+    needs=NEEDS,
+    env=IMPATIENT,
+    workers=2,
+)
+def test_whatever_the_trouble_all_workers_leave_it_alone_and_take_it_back(target: Target) -> None:
+    user, provider = target.new_user("enterprise"), target.provider(PROVIDER)
+    answered_by = []
+
+    for trouble in TROUBLE.values():
+        provider.reply(**trouble)
+        opened(target, user)
+        answered_by.append(target.chat(user, "while it is open").body.get("provider"))
+        provider.clear_rules()
+        recovered(target, user)
+        answered_by.append(target.chat(user, "once it is closed").body.get("provider"))
+
+    assert answered_by == ["anthropic", PROVIDER] * len(TROUBLE)
 
 
 @claim("breakers.probes.stampede", proves=[promises.BREAKER_PROBES], needs=NEEDS, workers=2)
