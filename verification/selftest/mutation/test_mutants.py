@@ -133,6 +133,15 @@ def test_every_mutant_of_the_catalogue_has_been_caught() -> None:
     assert sorted(recall()) == sorted(path.stem for path in CATALOGUE)
 
 
+def test_every_claim_has_been_seen_red() -> None:
+    sources = "".join(map(Path.read_text, (ROOT / "verification" / "suites").rglob("*.py")))
+    claims = set(re.findall(r'@claim\(\s*"([^"]+)"', sources))
+
+    red = {claim for caught_by in recall().values() for claim in caught_by}
+    assert claims
+    assert sorted(claims - red) == []
+
+
 @pytest.mark.parametrize("path", CATALOGUE, ids=lambda path: path.stem)
 def test_a_mutant_of_the_catalogue_applies_to_the_sources(path: Path) -> None:
     made = edited(read_mutant(path), ROOT / "llmhive")

@@ -73,9 +73,10 @@ def test_an_option_that_redis_does_not_have_stops_the_start(target: Target) -> N
 def test_a_wrong_value_is_shown_with_what_was_expected(target: Target) -> None:
     ended = target.try_start({"S4_MAX_ITERATIONS": "10.5"})
 
-    line = next(line for line in ended.stderr.splitlines() if "S4_MAX_ITERATIONS" in line)
-    assert "10.5" in line
-    assert "expected" in line
+    told = [line for line in ended.stderr.splitlines() if "S4_MAX_ITERATIONS" in line]
+    assert (ended.code, len(told)) == (COULD_NOT_START, 1)
+    assert "10.5" in told[0]
+    assert "expected" in told[0]
 
 
 @claim(
