@@ -2,7 +2,8 @@
 
 The library reads the shift from a file again and again, so a clock can be stepped while the
 service runs; monotonic time is left alone, as it is when an operator sets a clock.
-Source: libfaketime 0.9.10, README: FAKETIME_TIMESTAMP_FILE, FAKETIME_DONT_FAKE_MONOTONIC.
+Source: libfaketime 0.9.10, README: FAKETIME_TIMESTAMP_FILE, FAKETIME_DONT_FAKE_MONOTONIC,
+FAKETIME_FORCE_MONOTONIC_FIX.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ def shiftable() -> dict[str, str]:
         "FAKETIME_TIMESTAMP_FILE": SHIFT_FILE,
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        # Waits on the monotonic clock would end at once, and whoever waits for a lock would spin.
+        "FAKETIME_FORCE_MONOTONIC_FIX": "0",
     }
 
 

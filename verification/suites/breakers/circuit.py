@@ -49,14 +49,15 @@ def states(target: Target) -> set[str]:
     }
 
 
+def look(target: Target, history: History) -> None:
+    """Write what health says of the breaker now, and a control."""
+    records.record_breaker(history, target, BREAKER)
+    records.record_control(history, target)
+
+
 def watched(target: Target, history: History) -> Meanwhile:
-    """Write what health says of the breaker, and controls, while the context lasts."""
-
-    def look() -> None:
-        records.record_breaker(history, target, BREAKER)
-        records.record_control(history, target)
-
-    return meanwhile(look, every_s=0.02)
+    """Look again and again while the context lasts."""
+    return meanwhile(lambda: look(target, history), every_s=0.02)
 
 
 def shown(target: Target, word: str) -> float | None:

@@ -20,6 +20,7 @@ from verification.suites.breakers.circuit import (
     PROVIDER,
     RECOVERS_WITHIN_S,
     asked,
+    look,
     most_at_once,
     opened,
     recovered,
@@ -81,6 +82,7 @@ def test_a_failing_provider_is_left_alone_by_all_workers_and_taken_back(
         provider.clear_rules()
         recovered(target, user)
         gauges.append(shown(target, CLOSED))
+    look(target, history)  # the last one before may be older than the news
     records.record_attempts(history, PROVIDER, provider.journal())
 
     assert gauges == [CIRCUIT_STATES[OPEN], CIRCUIT_STATES[CLOSED]]
