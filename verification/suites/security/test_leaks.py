@@ -139,6 +139,8 @@ def test_no_users_text_and_no_identity_is_seen_by_anybody_else(
         for id_ in texts
     ]
     LeaksNothing(canaries)(history).require()
+    calls = [call.text for name in target.providers for call in target.provider(name).journal()]
+    assert {sum(text in call for text in texts.values()) for call in calls} == {1}
 
 
 @claim(
