@@ -37,7 +37,7 @@ HTTP_PORT = 80
 
 
 def local(stack: str, run_id: str) -> Lender:
-    """Stacks of this machine, shared by configuration. Raises StackError."""
+    """Stacks of this machine, one at a time. Raises StackError."""
     return StackCache(LocalStacks(choice.choose(stack), run_id=run_id, worker="chaos"))
 
 

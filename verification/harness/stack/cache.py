@@ -1,18 +1,18 @@
-"""The stacks of one worker process, kept by configuration; the one unused longest goes first."""
+"""The live stack of one worker process, kept while claims ask for its configuration.
+
+One, not several: a stack that idles probes and is probed, which costs the claims that run, and
+a worker goes on with one configuration, so that a second would hardly be met again.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from verification.harness.stack import defaults
 
 if TYPE_CHECKING:
     from verification.harness.stack.configuration import Configuration
     from verification.harness.stack.local import LiveStack
-
-# Two services with their Redis and simulators: a stack that idles probes and is probed, and a
-# worker goes on with one configuration, so more would hardly be met again.
-LIVE_AT_MOST: Final = 2
 
 
 class Builder(Protocol):
@@ -29,12 +29,11 @@ class Builder(Protocol):
 
 
 class StackCache:
-    """Lends live stacks by configuration."""
+    """Lends the live stack, ends it when another configuration is wanted."""
 
-    def __init__(self, builder: Builder, *, at_most: int = LIVE_AT_MOST) -> None:
+    def __init__(self, builder: Builder) -> None:
         self._builder = builder
-        self._at_most = at_most
-        self._live: dict[Configuration, LiveStack] = {}
+        self._live: tuple[Configuration, LiveStack] | None = None
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -51,25 +50,20 @@ class StackCache:
 
         Raises: StackError.
         """
-        live = self._live.pop(wanted, None)
-        if live is not None and not live.is_usable:
-            self._builder.end(live)
-            live = None
-        if live is None:
-            self._make_room()
-            live = self._builder.build(wanted)
-        self._live[wanted] = live  # the most recently used stands last
+        if self._live is not None and (self._live[0] != wanted or not self._live[1].is_usable):
+            self._end()
+        if self._live is None:
+            self._live = wanted, self._builder.build(wanted)
+        live = self._live[1]
         live.begin_claim()
         return live
 
-    def _make_room(self) -> None:
-        while len(self._live) >= self._at_most:
-            oldest = next(iter(self._live))
-            self._builder.end(self._live.pop(oldest))
+    def _end(self) -> None:
+        if self._live is not None:
+            (_, live), self._live = self._live, None
+            self._builder.end(live)
 
     def close(self) -> None:
-        """End every stack."""
-        for live in self._live.values():
-            self._builder.end(live)
-        self._live.clear()
+        """End the stack and what stacks share."""
+        self._end()
         self._builder.close()
