@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from verification.harness import claims, schedule
-from verification.harness.claim_results import ClaimFacts, ClaimResults
+from verification.harness.claim_results import GROUP_SUFFIX, ClaimFacts, ClaimResults
 from verification.harness.claims import Claim, claim_of
 from verification.harness.evidence import folder_name
 from verification.harness.run_options import Run
@@ -35,7 +35,7 @@ def facts(item: pytest.Item) -> ClaimFacts:
     file = Path(path)
     root = item.config.rootpath
     return ClaimFacts(
-        nodeid=item.nodeid,
+        nodeid=GROUP_SUFFIX.sub("", item.nodeid),
         id=asked.id,
         sentence=claims.sentence(item),
         source=asked.source,

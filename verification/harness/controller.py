@@ -37,6 +37,9 @@ from verification.harness.staging.session import RemoteRun, remote_run
 RESULTS: Final = pytest.StashKey[ClaimResults]()
 # In a worker's output: what it knows of the claims, those it did not run included.
 KNOWN: Final = "llmhive_claims"
+# In a worker's input: whether units stay together. Workers read the command line themselves and
+# would not see what was settled after it.
+GROUPED: Final = "llmhive_grouped"
 # Nothing could be run: no stack, no target file, no declarations that can be read.
 COULD_NOT_RUN: Final = 3
 # Codes that say that pytest itself could not run, or had nothing to run.
@@ -66,10 +69,11 @@ def emptied(reports: Path) -> None:
 
 
 class Worker:
-    """One of xdist's workers: at its end it says which claims it knows."""
+    """One of xdist's workers: it names units by their groups and at its end says what it knows."""
 
-    def __init__(self, config: pytest.Config) -> None:
-        self._config: Any = config
+    def __init__(self, config: Any) -> None:
+        self._config = config
+        config.option.loadgroup = config.workerinput[GROUPED]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
@@ -164,6 +168,7 @@ class Controller:
     def pytest_configure_node(self, node: Any) -> None:
         """Give a worker what was settled for the whole run."""
         node.workerinput[WORKER_INPUT] = self._run.for_workers()
+        node.workerinput[GROUPED] = self._config.option.dist == "loadgroup"
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:

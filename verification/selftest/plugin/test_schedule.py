@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+from itertools import groupby, pairwise
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from verification.harness.schedule import LONG_S, Job, Unit, next_unit, soonest, units
+from verification.selftest.plugin.inner_run import run
 
 JOBS = st.lists(st.tuples(st.integers(0, 4), st.floats(0.1, 40.0)), max_size=40).map(
     lambda rows: [Job(str(number), *row) for number, row in enumerate(rows)]
@@ -100,3 +103,34 @@ def test_a_unit_is_known_by_the_name_of_its_group() -> None:
     for unit in (Unit("0a1b", 7, is_urgent=True), Unit("0a1b", 7, is_urgent=False)):
         assert Unit.of(unit.group) == unit
     assert Unit.of("test_file.py").configuration == "test_file.py"
+
+
+TWO_CONFIGURATIONS = """
+import os
+
+def note(configuration):
+    with open({folder!r} + "/" + os.environ["PYTEST_XDIST_WORKER"], "a") as notes:
+        notes.write(configuration)
+
+@claim("claims.a", proves=[p.CORS])
+@pytest.mark.parametrize("case", range(8))
+def test_a(case): note("a")
+
+@claim("claims.b", proves=[p.CORS], workers=2)
+@pytest.mark.parametrize("case", range(8))
+def test_b(case): note("b")
+"""
+
+
+@pytest.mark.end_to_end
+@pytest.mark.timeout(120)
+def test_xdists_workers_begin_apart_and_leave_their_configuration_once(tmp_path: Path) -> None:
+    claims = TWO_CONFIGURATIONS.format(folder=str(tmp_path))
+
+    ran = run(tmp_path, claims, "-n2", apart=True)
+
+    met = [(tmp_path / worker).read_text() for worker in ("gw0", "gw1")]
+    assert sorted("".join(met)) == ["a"] * 8 + ["b"] * 8
+    assert {order[0] for order in met} == {"a", "b"}
+    assert all(sum(one != other for one, other in pairwise(order)) <= 1 for order in met), met
+    assert [row["id"] for row in ran.readiness["claims"]] == ["claims.a", "claims.b"]
