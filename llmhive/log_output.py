@@ -22,7 +22,8 @@ def start_worker_logging(
     settings: Settings, name: str, *, on_drop: Callable[[int], None]
 ) -> log.LineWriter:
     """Send every event of this process to stdout from now on, by a thread, until it is closed."""
-    lines = log.LineWriter(sys.stdout.fileno(), on_drop=on_drop)
+    capacity = settings.log_queue_lines
+    lines = log.LineWriter(sys.stdout.fileno(), capacity=capacity, on_drop=on_drop)
     _start(lines, settings, name)
     return lines
 

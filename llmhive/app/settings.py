@@ -67,6 +67,10 @@ class Settings:
         "the least level that is written",
         line="LOG_LEVEL=INFO",
     )
+    # About 3 MB, and a second of lines at ten times the rate that one worker reaches.
+    log_queue_lines: int = row(
+        kinds.whole(1, 1_000_000), "10000", "that wait for whoever reads the log; more are dropped"
+    )
 
     # One request
     s4_coref_timeout: float = row(

@@ -28,8 +28,6 @@ from llmhive.app.telemetry.request_record import CURRENT
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 # Lines of several workers share a pipe; the kernel keeps writes up to PIPE_BUF in one piece.
 LINE_BYTES_MAX: Final = select.PIPE_BUF
-# About 3 MB, and a second of lines at ten times the rate that one worker reaches.
-QUEUE_LINES_MAX: Final = 10_000
 # A writer that waits a moment writes fifty times a second instead of once per line.
 GATHER_S: Final = 0.02
 # A reader that is alive makes room sooner.
@@ -48,7 +46,7 @@ class LineWriter:
         self,
         descriptor: int,
         *,
-        capacity: int = QUEUE_LINES_MAX,
+        capacity: int,
         on_drop: Callable[[int], None] | None = None,
     ) -> None:
         self._descriptor = descriptor
