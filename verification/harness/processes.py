@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -58,6 +58,27 @@ class Finished:
         return None
 
 
+class Pipe:
+    """A child's stdout as a pipe rather than a file: who stops reading it lets it fill."""
+
+    def __init__(self, path: Path) -> None:
+        """Make it at `path`, where the keeper opens it for the child."""
+        os.mkfifo(path)
+        self._reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        self._read = b""
+
+    def text(self) -> str:
+        """Everything read so far, with what stands in it now."""
+        with suppress(BlockingIOError):
+            while piece := os.read(self._reader, 65536):
+                self._read += piece
+        return self._read.decode("utf-8", "replace")
+
+    def close(self) -> None:
+        """Let whoever writes learn that nobody will read."""
+        os.close(self._reader)
+
+
 @dataclass(slots=True)
 class Child:
     """A process that the keeper holds."""
@@ -68,6 +89,8 @@ class Child:
     stdout_path: Path
     stderr_path: Path
     keeper: KeeperLink = field(repr=False)
+    pipe: Pipe | None = field(default=None, repr=False)
+    """Its stdout, when it was to be a pipe."""
 
     @property
     def exit_code(self) -> int | None:
@@ -101,7 +124,7 @@ class Child:
 
     def stdout(self) -> str:
         """Everything it wrote to stdout so far."""
-        return self.stdout_path.read_text("utf-8", "replace")
+        return self.pipe.text() if self.pipe else self.stdout_path.read_text("utf-8", "replace")
 
     def stderr(self) -> str:
         """Everything it wrote to stderr so far."""
@@ -167,13 +190,16 @@ class KeeperLink:
         env: Mapping[str, str],
         cwd: Path | None = None,
         lifetime_pipe: bool = False,
+        is_piped: bool = False,
     ) -> Child:
         """Start a child whose output goes to `<folder>/<name>.out` and `.err`.
 
-        Takes: `lifetime_pipe` gives it a stdin that ends with the keeper.
+        Takes: `lifetime_pipe` gives it a stdin that ends with the keeper; `is_piped` a stdout
+        that is a pipe, which fills unless it is read.
         Raises: ChildError when the program cannot be started.
         """
         out, err = folder / f"{name}.out", folder / f"{name}.err"
+        pipe = Pipe(out) if is_piped else None
         said = self.order(
             "start",
             argv=[str(word) for word in argv],
@@ -185,7 +211,7 @@ class KeeperLink:
         )
         facts = {"pid": said["pid"], "born": said["born"], "boot": undo_ways.boot_id()}
         self.note("process", f"process {name} (pid {said['pid']})", **facts)
-        return Child(name, said["pid"], said["born"], out, err, self)
+        return Child(name, said["pid"], said["born"], out, err, self, pipe)
 
     def note_in(self, log: UndoLog) -> None:
         """From now on write down what the keeper has to end, in case it dies together with us.

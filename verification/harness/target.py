@@ -312,14 +312,14 @@ class Target:
 
     @contextmanager
     def beside(
-        self, env: Mapping[str, str | None], *, within_s: float = START_WITHIN_S
+        self, env: Mapping[str, str | None], *, is_read: bool = True
     ) -> Iterator[tuple[Http, Callable[[Sequence[str]], Finished]]]:
         """A second service beside, with data of its own and `env` added, until the context ends.
 
-        Gives: HTTP to it, and its own `llmhive` commands. It listens; whether it is ready is
-        for the claim to see.
+        Takes: `is_read` false: its log is a pipe that nobody reads once it listens.
+        Gives: HTTP to it, and its own `llmhive` commands; readiness is for the claim to see.
         """
-        with self.process.beside(env, within_s=within_s) as other:
+        with self.process.beside(env, is_read=is_read, within_s=START_WITHIN_S) as other:
             yield self._http_to(other.url), other.run
 
     def shell(self, arguments: Sequence[str], *, timeout_s: float = 30.0) -> Finished:
@@ -380,6 +380,10 @@ class Target:
         """Hold SQLite's write lock from outside for as long as the context lasts."""
         return database.write_lock(self._stack.need(can.DATABASE).database_file)
 
+    def database_lost(self) -> AbstractContextManager[None]:
+        """Take SQLite's tables away from outside for as long as the context lasts."""
+        return database.tables_lost(self._stack.need(can.DATABASE).database_file)
+
     # Evidence
 
     def everything_said(self) -> Mapping[str, str]:
@@ -387,10 +391,7 @@ class Target:
         return traces.everything_said(self, self._stack)
 
     def keep_traces(self, folder: Path) -> None:
-        """Write what happened into `folder`, secrets masked.
-
-        Requests, answers, log lines, metrics, Redis keys and the simulators' journals.
-        """
+        """Write requests, answers, logs, metrics, Redis keys and journals into `folder`, masked."""
         traces.write(folder, self, self._stack)
 
     def mark(self) -> float:

@@ -84,9 +84,9 @@ class ProcessControl(Protocol):
         """Start a second service beside and say how that ended."""
 
     def beside(
-        self, env: Mapping[str, str | None], *, within_s: float
+        self, env: Mapping[str, str | None], *, is_read: bool, within_s: float
     ) -> AbstractContextManager[Beside]:
-        """A second service beside, for as long as the context lasts."""
+        """A second service beside, its log read or not, for as long as the context lasts."""
 
 
 class UserSource(Protocol):

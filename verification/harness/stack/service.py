@@ -157,30 +157,37 @@ class Service:
 
     @contextmanager
     def beside(
-        self, env: Mapping[str, str | None], *, within_s: float = START_WITHIN_S
+        self,
+        env: Mapping[str, str | None],
+        *,
+        is_read: bool = True,
+        within_s: float = START_WITHIN_S,
     ) -> Iterator[Beside]:
         """A second service beside, with data of its own, for as long as the context lasts.
 
         It listens, which does not say that it is ready.
+        Takes: `is_read` false: its log is a pipe that nobody reads from then on.
         Raises: ServiceDidNotStartError.
         """
-        child, run = self._start_beside(env, workers=1)
+        child, run = self._start_beside(env, workers=1, is_piped=not is_read)
         try:
             yield Beside(str(child.announced("listening", within_s)["url"]), run)
         except ChildError as error:
             raise ServiceDidNotStartError(str(error)) from error
         finally:
+            if child.pipe is not None:
+                child.pipe.close()
             self._stop(child)
 
     def _start_beside(
-        self, env: Mapping[str, str | None], workers: int
+        self, env: Mapping[str, str | None], workers: int, *, is_piped: bool = False
     ) -> tuple[Child, Callable[[Sequence[str]], Finished]]:
         folder = self.folder / f"beside-{next(self._starts)}"
         data = folder / "data"
         data.mkdir(parents=True)
         own = {"LLMHIVE_DATA_DIR": str(data), "LLMHIVE_INSTANCE": new_instance()}
         settings = merged({**self.settings, **own}, env)
-        child = _spawn(folder, data, settings, workers, "beside")
+        child = _spawn(folder, data, settings, workers, "beside", is_piped=is_piped)
         return child, partial(run_command, folder, data, settings)
 
     def _stop(self, child: Child) -> None:
@@ -288,7 +295,15 @@ class Service:
         return made
 
 
-def _spawn(folder: Path, data: Path, settings: Mapping[str, str], workers: int, name: str) -> Child:
+def _spawn(
+    folder: Path,
+    data: Path,
+    settings: Mapping[str, str],
+    workers: int,
+    name: str,
+    *,
+    is_piped: bool = False,
+) -> Child:
     argv = [service_python(), "-P", "-m", "llmhive", "serve", "--port", "0"]
     return keeper().start(
         [*argv, "--workers", str(workers)],
@@ -296,6 +311,7 @@ def _spawn(folder: Path, data: Path, settings: Mapping[str, str], workers: int, 
         folder=folder,
         cwd=data,
         env={**clean_environment(folder), **settings},
+        is_piped=is_piped,
     )
 
 

@@ -1,4 +1,4 @@
-"""SQLite from outside: every row is read; a lock keeps a second writer out, and is given back."""
+"""SQLite from outside: every row is read; locks and losses bite, and are given back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from verification.harness.database import DatabaseLockError, rows, write_lock
+from verification.harness.database import (
+    DatabaseLockError,
+    DatabaseLossError,
+    rows,
+    tables_lost,
+    write_lock,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +38,12 @@ def write(file: Path) -> None:
         writer.commit()
 
 
+def shapes_of(database: sqlite3.Connection) -> list[str]:
+    """What every table was made with; a name that came back has quotes."""
+    made = database.execute("SELECT sql FROM sqlite_master").fetchall()
+    return [text.replace('"', "") for (text,) in made]
+
+
 def test_nobody_writes_while_the_lock_is_held(file: Path) -> None:
     with write_lock(file), pytest.raises(sqlite3.OperationalError, match="locked"):
         write(file)
@@ -47,6 +59,27 @@ def test_writers_get_in_again_after_a_failed_claim(file: Path) -> None:
 def test_a_database_that_is_not_there_cannot_be_locked(tmp_path: Path) -> None:
     with pytest.raises(DatabaseLockError, match="no database file"), write_lock(tmp_path / "no.db"):
         pytest.fail("the body began without a lock")
+
+
+def test_whoever_had_it_open_reads_nothing_while_tables_are_lost_and_all_of_it_after(
+    file: Path,
+) -> None:
+    with closing(sqlite3.connect(file)) as service:
+        service.execute("CREATE TABLE of (seen TEXT REFERENCES seen (id))")
+        service.execute("INSERT INTO seen VALUES ('x')")
+        service.commit()
+        shapes = shapes_of(service)
+
+        with pytest.raises(sqlite3.OperationalError, match="no such table"), tables_lost(file):
+            service.execute("SELECT * FROM seen")
+
+        assert service.execute("SELECT * FROM seen").fetchall() == [("x",)]
+        assert shapes_of(service) == shapes
+
+
+def test_a_database_that_is_not_there_has_no_tables_to_lose(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseLossError, match="no database file"), tables_lost(tmp_path / "no"):
+        pytest.fail("the body began without a loss")
 
 
 def test_every_row_is_read_also_what_no_file_but_the_log_has_yet(file: Path) -> None:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from verification.harness.processes import Child
 
 
-def shell(script: str, folder: Path, *, lifetime_pipe: bool = False) -> Child:
+def shell(
+    script: str, folder: Path, *, lifetime_pipe: bool = False, is_piped: bool = False
+) -> Child:
     """A shell that runs a script."""
     return keeper().start(
         ["/bin/sh", "-c", script],
@@ -26,6 +28,7 @@ def shell(script: str, folder: Path, *, lifetime_pipe: bool = False) -> Child:
         folder=folder,
         env={"PATH": os.environ["PATH"]},
         lifetime_pipe=lifetime_pipe,
+        is_piped=is_piped,
     )
 
 
@@ -52,6 +55,19 @@ def test_a_command_that_takes_too_long_is_killed_and_has_no_code(tmp_path: Path)
 
     assert done.code is None
     assert birth(int(done.stdout)) is None
+
+
+def test_a_child_whose_pipe_nobody_reads_waits_until_it_is_closed(tmp_path: Path) -> None:
+    script = "echo '{\"listening\": 7}'; head -c 1000000 /dev/zero; echo over >&2; exec sleep 600"
+    child = shell(script, tmp_path, is_piped=True)
+
+    said, before = child.announced("listening"), child.stderr()
+    assert child.pipe is not None
+    child.pipe.close()
+
+    assert (said, before) == ({"listening": 7}, "")
+    assert came_true(lambda: "over" in child.stderr(), within_s=10)
+    child.kill()
 
 
 def test_what_a_child_announces_is_found_among_other_lines(tmp_path: Path) -> None:
