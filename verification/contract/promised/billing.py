@@ -52,6 +52,12 @@ ANY_ORDER: Final = promise(
     "stripe.events.subscription-updated",
     "stripe.events.subscription-deleted",
 )
+LEDGER_TELLS: Final = promise(
+    _BILLING,
+    "billing.ledger",
+    "a row of the ledger tells event, invoice, kind, amount, currency and time of its effect",
+    "stripe.events.invoice-paid",
+)
 INVOICE_PAID: Final = promise(
     _BILLING,
     "billing.invoice-paid",

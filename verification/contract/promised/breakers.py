@@ -38,6 +38,12 @@ BREAKER_CLOSES: Final = promise(
     "3 successes of probes close a breaker, one failure opens it",
     "predeploy.integration.breakers-tested",
 )
+BREAKER_RESTS: Final = promise(
+    _BREAKERS,
+    "breakers.rests",
+    "a rest doubles with each failure of its probes up to the longest, and begins anew once closed",
+    "predeploy.integration.breakers-tested",
+)
 BREAKER_COOLS_DOWN: Final = promise(
     _BREAKERS,
     "breakers.cool-down",

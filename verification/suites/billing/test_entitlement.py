@@ -68,6 +68,31 @@ def test_each_price_entitles_to_its_tier_and_an_unknown_one_to_nothing(target: T
     assert billing.subscription(target, stranger)["tier"] == "free"
 
 
+@claim("billing.ledger.rows", proves=[promises.LEDGER_TELLS], needs=NEEDS)
+def test_a_row_of_the_ledger_tells_what_its_event_was_about(target: Target) -> None:
+    user = target.new_customer()
+    of = subscribe(target, user, "pro")
+    paid = stripe_objects.invoice(user, of=of)
+    missed = stripe_objects.invoice(user, of=of, status="open", amount=of.amount + 7)
+    events = [
+        stripe_events.invoice_paid(user, invoice=paid, created=of.created + 60),
+        stripe_events.invoice_payment_failed(user, invoice=missed, created=of.created + 120),
+    ]
+    for one in (paid, missed):
+        target.stripe.put(invoice=one)
+
+    statuses = [billing.deliver(target, event).status for event in events]
+    rows = {row["event"]: row for row in billing.read_ledger(target, user)}
+
+    told = ("kind", "invoice", "amount", "currency", "created")
+    assert statuses == [200, 200]
+    assert [tuple(rows[event.id][name] for name in told) for event in events] == [
+        ("invoice.paid", paid.id, paid.amount, "usd", of.created + 60),
+        # No money moved.
+        ("invoice.payment_failed", missed.id, 0, "usd", of.created + 120),
+    ]
+
+
 @claim("billing.entitlement.by-list", proves=[promises.ENTITLED_BY_LIST], needs=NEEDS)
 def test_only_listed_states_entitle(target: Target) -> None:
     users = {status: target.new_customer() for status in STATUSES}

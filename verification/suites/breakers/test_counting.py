@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from verification.contract import promises
+from verification.contract.bounds import bounds
 from verification.contract.breakers import MIN_FAILURES
 from verification.harness import capabilities as can
 from verification.harness.claims import claim
-from verification.harness.waiting import eventually, together
+from verification.harness.reach import require_every_worker
+from verification.harness.waiting import eventually, let_pass, together
 from verification.suites.breakers.circuit import (
     CLOSED,
     OPEN,
@@ -21,6 +23,7 @@ from verification.suites.breakers.circuit import (
     opened,
     state,
 )
+from verification.verdict import UnknownVerdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +41,8 @@ TROUBLE: dict[str, dict[str, Any]] = {
     "overloaded": {"status": 529},
     "cut answer": {"cut_after_bytes": 20},
 }
+# Longer than news and sixteen callers take together.
+LONG_REST_S = 6.0
 BEGINNING = ["one ", "two ", "three "]
 # What only shows after an answer has begun.
 BROKEN_STREAMS: dict[str, dict[str, Any]] = {
@@ -188,6 +193,29 @@ def test_a_credential_that_is_limited_rests_as_long_as_was_asked(
     assert first.body["provider"] == "anthropic"
     assert calls[1].arrived_s - calls[0].arrived_s >= rest_s
     assert state(target) == CLOSED
+
+
+@claim(
+    "breakers.cool-down.everywhere",
+    proves=[promises.BREAKER_COOLS_DOWN],
+    needs=[*NEEDS, can.WORKERS],
+    env=SINGLE,
+    workers=2,
+)
+def test_a_credential_that_is_limited_rests_on_every_worker(target: Target) -> None:
+    user, provider = target.new_user("enterprise"), target.provider(PROVIDER)
+    provider.reply(times=1, status=429, headers={"retry-after": f"{LONG_REST_S:g}"})
+
+    target.chat(user, "hello")
+    let_pass(bounds().breaker_open_within_s, because="the news goes from worker to worker")
+    results = together(16, lambda: target.chat(user, "hello"))
+    calls = provider.journal()
+
+    if max(result.answer.done_s for result in results) > calls[0].arrived_s + LONG_REST_S:
+        raise UnknownVerdict("the machine was slow: the rest was over before all had asked")
+    require_every_worker((result.served_by for result in results), target.workers_wanted)
+    assert {result.body.get("provider") for result in results} == {"anthropic"}
+    assert len(calls) == 1
 
 
 @claim("breakers.cool-down.quota", proves=[promises.BREAKER_COOLS_DOWN], needs=NEEDS, env=SINGLE)

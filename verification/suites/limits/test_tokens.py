@@ -24,6 +24,8 @@ from verification.suites.limits.scales import CALM, METERED, SHORT, WINDOW_S
 NEEDS = [can.USERS, can.METRICS, can.SHRINK, can.REDIS_READ, can.SCRIPT]
 # English has about four characters a token; half of that is no estimate of ours any more.
 CHARACTERS_PER_TOKEN = 4
+# A sixtieth of the default window.
+BUCKET_S = 1.0
 
 
 def tokens_left(target: Target, user: User) -> int:
@@ -32,10 +34,10 @@ def tokens_left(target: Target, user: User) -> int:
     return limit_fields(target.chat(user, all_of_them).answer).remaining["tokens"]
 
 
-def costs(target: Target, text: str, *, prompt: int, completion: int) -> int:
-    """From now on the provider says that requests with this text cost so much; gives the sum."""
+def costs(target: Target, text: str, *, prompt: int, completion: int, after_s: float = 0.0) -> int:
+    """From now on the provider says, after so long, what requests with this text cost; the sum."""
     usage = {"prompt_tokens": prompt, "completion_tokens": completion}
-    target.provider(target.providers[0]).reply(contains=text, usage=usage)
+    target.provider(target.providers[0]).reply(contains=text, usage=usage, delay_s=after_s)
     return prompt + completion
 
 
@@ -63,16 +65,18 @@ def test_tokens_are_settled_once_to_what_was_used_less_or_more_than_reserved(
     target: Target,
 ) -> None:
     user, little, much = target.new_user(METERED.name), target.name("little"), target.name("much")
-    used = 3 * costs(target, little, prompt=20, completion=10)
+    # Settled in another bucket of the window than was reserved from.
+    used = 3 * costs(target, little, prompt=20, completion=10, after_s=BUCKET_S * 1.2)
     used += costs(target, much, prompt=500, completion=900)
 
     with decided_together(target):
-        for message in (little, little, little, much):
-            assert target.chat(user, message).status == 200
+        results = together_over([little, little, little], lambda text: target.chat(user, text))
+        results.append(target.chat(user, much))
         left = settled(
             lambda: tokens_left(target, user), quiet_s=0.3, within_s=10, claim="tokens are settled"
         )
 
+    assert [result.status for result in results] == [200] * 4
     assert left == METERED.tokens - used
 
 

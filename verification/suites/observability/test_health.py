@@ -23,7 +23,7 @@ AT_ONCE_S = 0.3
 
 @claim(
     "observability.health.follows",
-    proves=[promises.HEALTH_COMPONENTS],
+    proves=[promises.HEALTH_COMPONENTS, promises.READINESS],
     needs=[can.FAULTS],
     faults=["redis", "openai", "anthropic"],
 )
@@ -41,6 +41,7 @@ def test_a_component_that_is_cut_off_is_shown_and_so_is_its_return(
             within_s=SEEN_WITHIN_S,
             claim=f"health shows that {link} is cut off",
         )
+        ready = target.http.get(http.READY.path)
     healed = eventually(
         target.health,
         until=lambda seen: (seen["status"], seen["components"][name]["state"]) == ("ok", "up"),
@@ -48,8 +49,40 @@ def test_a_component_that_is_cut_off_is_shown_and_so_is_its_return(
         claim=f"health shows that {link} is back",
     )
 
-    assert (cut["status"], healed["status"]) == ("degraded", "ok")
+    assert (cut["status"], ready.status, healed["status"]) == ("degraded", 200, "ok")
     assert healed["components"][name]["age_s"] < SEEN_WITHIN_S
+
+
+@claim(
+    "observability.health.database",
+    proves=[promises.HEALTH_COMPONENTS, promises.READINESS],
+    needs=[can.DATABASE],
+    faults=["database"],
+)
+@pytest.mark.parametrize("trouble", ["locked", "lost"])
+def test_a_database_that_takes_no_writes_is_shown_and_nobody_is_sent_there_until_it_does(
+    trouble: str, target: Target
+) -> None:
+    def shown() -> tuple[int, bool]:
+        is_up = target.component("database").get("state") == "up"
+        return target.http.get(http.READY.path).status, is_up
+
+    with target.database_lock() if trouble == "locked" else target.database_lost():
+        eventually(
+            shown,
+            until=lambda seen: seen == (503, False),
+            within_s=SEEN_WITHIN_S,
+            claim=f"health and readiness show a database that is {trouble}",
+        )
+        live = target.http.get(http.LIVE.path)
+    eventually(
+        shown,
+        until=lambda seen: seen == (200, True),
+        within_s=SEEN_WITHIN_S,
+        claim="health and readiness show that the database is back",
+    )
+
+    assert live.status == 200
 
 
 @claim(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from verification.contract import http, promises
 from verification.harness import capabilities as can
+from verification.harness import metrics_view
 from verification.harness.claims import claim
 from verification.harness.waiting import eventually, together_over
 
 if TYPE_CHECKING:
+    from verification.harness.http_client import Http
     from verification.harness.target import Target
 
 # What only the service itself may say on stdout is promised; stderr holds what nobody expected.
@@ -19,6 +22,30 @@ LINE_FIELDS = {"event", "level", "request_id"}
 
 # What a line of the log and a problem's body are made of: pieces that are masked break both.
 PIECES = ('"event":"request"', '"request_id":', '"},{"":', "request")
+
+# Every request leaves a line of some 200 bytes: twice what a pipe (64 KiB), the queue and what is
+# taken from it at once hold; in batches of which the answers fit into the buffers of a socket.
+SHORT_QUEUE = {"LOG_QUEUE_LINES": "200"}
+BATCH, BATCHES = 100, 16
+# A hundred times what a batch takes.
+BATCH_WITHIN_S = 10.0
+ASKED = f"GET {http.LIVE.path} HTTP/1.1\r\nHost: x\r\n".encode()
+
+
+def dropped(service: Http) -> float:
+    """Lines that the service says it lost; -1 when it says nothing."""
+    page = service.get(http.METRICS.path, timeout_s=BATCH_WITHIN_S).text
+    found = metrics_view.parse(page).value("llmhive_log_lines_dropped_total")
+    return -1 if found is None else found
+
+
+def batches_answered(service: Http) -> int:
+    """How many batches of requests are answered to the last one, until one is not."""
+    batch = (ASKED + b"\r\n") * (BATCH - 1) + ASKED + b"Connection: close\r\n\r\n"
+    counts = (
+        service.raw(batch, timeout_s=BATCH_WITHIN_S).count(b"HTTP/1.1 200 ") for _ in range(BATCHES)
+    )
+    return sum(1 for _ in takewhile(lambda count: count == BATCH, counts))
 
 
 def is_object(line: str) -> bool:
@@ -131,3 +158,18 @@ def test_a_callers_id_correlates_and_names_nothing(target: Target) -> None:
 
     assert len(set(ids)) == len(given)
     assert [one for one in ids if not re.fullmatch(r"[A-Za-z0-9_-]{8,64}", str(one))] == []
+
+
+@claim(
+    "observability.logs.unread", proves=[promises.LOGS_NEVER_BLOCK], needs=[can.RESTART, can.SHRINK]
+)
+def test_a_log_that_nobody_reads_holds_up_no_request_and_what_is_lost_is_counted(
+    target: Target,
+) -> None:
+    with target.beside(SHORT_QUEUE, is_read=False) as (beside, _):
+        before = dropped(beside)
+        answered = batches_answered(beside)
+        after = dropped(beside)
+
+    assert (before, answered) == (0, BATCHES)
+    assert 0 < after < BATCH * BATCHES

@@ -33,6 +33,12 @@ STRANGE = {
     "twice": b"Authorization: Bearer a\r\nAuthorization: Bearer b\r\n",
 }
 
+# Of 2 s and 60 s by default, so that a claim can wait for both.
+STALE_S = 3.0
+SOON_FORGOTTEN = {"KEY_CACHE_S": "0.2", "KEY_CACHE_STALE_S": f"{STALE_S:g}"}
+# What a busy machine adds to the moment at which a key is refused.
+REFUSED_WITHIN_S = STALE_S + 5.0
+
 
 def documented(target: Target) -> list[tuple[str, str]]:
     """Method and path of every route that the service documents and that needs a key."""
@@ -111,6 +117,44 @@ def test_a_revoked_key_is_refused_by_every_worker_within_its_bound(target: Targe
     assert {one.status for one in known} == {200}
     assert {one.status for one in after} == {401}
     assert {one.status for one in chats} == {401}
+
+
+@claim(
+    "security.keys.without-database",
+    proves=[promises.KEYS_WITHOUT_DATABASE],
+    needs=[can.USERS, can.DATABASE, can.SCRIPT],
+    env=SOON_FORGOTTEN,
+    faults=["database"],
+)
+def test_without_the_database_a_known_key_works_for_its_time_and_an_unknown_one_is_not_judged(
+    target: Target,
+) -> None:
+    known, unknown = target.new_user("enterprise"), target.new_user("enterprise")
+    before = target.chat(known, "hello")
+    with target.database_lost():
+        lost_s = now_s()
+        strange = [
+            target.http.post(http.CHAT.path, json={"message": "hello"}, key=key)
+            for key in (unknown.key, "lh_garbage")
+        ]
+        last = eventually(
+            lambda: target.chat(known, "hello"),
+            until=lambda result: result.status != 200,
+            within_s=REFUSED_WITHIN_S,
+            claim="without the database a known key works for its time only",
+            every_s=0.1,
+        )
+        served = [each for each in target.answers if each.sent_s > lost_s and each.status == 200]
+    healed = [target.chat(user, "hello").status for user in (known, unknown)]
+
+    if not served:
+        raise UnknownVerdict("the machine was slow: the key was not used before its time was over")
+    assert (before.status, healed) == (200, [200, 200])
+    refused = [(one.status, one.code, one.retry_after_s) for one in (*strange, last.answer)]
+    assert refused == [(503, "database_unavailable", 1)] * 3
+    # Known by a reading that was begun after `before` was sent and before the tables were lost.
+    assert last.answer.done_s > before.answer.sent_s + STALE_S
+    assert max(each.sent_s for each in served) < lost_s + STALE_S
 
 
 @claim("security.keys.expire", proves=[promises.KEYS_EXPIRE], needs=[can.USERS, can.SHELL])
