@@ -27,7 +27,7 @@ PIECES = ('"event":"request"', '"request_id":', '"},{"":', "request")
 # taken from it at once hold; in batches of which the answers fit into the buffers of a socket.
 SHORT_QUEUE = {"LOG_QUEUE_LINES": "200"}
 BATCH, BATCHES = 100, 16
-# A hundred times what a batch takes.
+# Far beyond what a batch takes; whoever is held up is held up for good.
 BATCH_WITHIN_S = 10.0
 ASKED = f"GET {http.LIVE.path} HTTP/1.1\r\nHost: x\r\n".encode()
 
