@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import ExitStack
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,10 +13,11 @@ import pytest
 from verification.contract import promises
 from verification.contract.bounds import bounds
 from verification.contract.breakers import MIN_FAILURES
+from verification.contract.http import LIVE
 from verification.harness import capabilities as can
 from verification.harness.claims import claim
 from verification.harness.reach import require_every_worker
-from verification.harness.waiting import eventually, let_pass, together
+from verification.harness.waiting import eventually, let_pass, meanwhile, together
 from verification.suites.breakers.circuit import (
     CLOSED,
     OPEN,
@@ -50,6 +53,13 @@ BROKEN_STREAMS: dict[str, dict[str, Any]] = {
     "reset in the middle": {"cut_after_chunks": 2, "cut": "rst"},
     "without its end": {"omit_terminal": True},
     "an error inside": {"error_event": True},
+}
+# The forms in which a provider says how long it wants to be left alone, and the least it means.
+WAITS: dict[str, tuple[Callable[[], dict[str, str]], float]] = {
+    "seconds": (lambda: {"retry-after": "2"}, 2.0),
+    "milliseconds": (lambda: {"retry-after-ms": "1500"}, 1.5),
+    # Whole seconds, so at least three from now; one of them for the way.
+    "date": (lambda: {"retry-after": formatdate(time.time() + 4, usegmt=True)}, 2.0),
 }
 CALLERS_FAULT = (400, 401, 403, 404, 413, 422)
 # As vendors say that an account has no money left.
@@ -174,16 +184,17 @@ def test_fewer_than_five_failures_or_less_than_half_of_the_attempts_open_nothing
     needs=NEEDS,
     env=SINGLE,
 )
-@pytest.mark.parametrize(
-    ("header", "rest_s"), [({"retry-after": "2"}, 2.0), ({"retry-after-ms": "1500"}, 1.5)]
-)
-def test_a_credential_that_is_limited_rests_as_long_as_was_asked(
-    header: dict[str, str], rest_s: float, target: Target
+@pytest.mark.parametrize("form", WAITS)
+def test_a_credential_that_is_limited_rests_as_long_as_was_asked_and_nobody_waits_for_it(
+    form: str, target: Target
 ) -> None:
     user, provider = target.new_user("enterprise"), target.provider(PROVIDER)
-    provider.reply(times=1, status=429, headers=header)
+    header, rest_s = WAITS[form]
+    provider.reply(times=1, status=429, headers=header())
 
-    first = target.chat(user, "hello")
+    pings_s = [0.0]
+    with meanwhile(lambda: pings_s.append(target.http.get(LIVE.path).seconds), every_s=0.05):
+        first = target.chat(user, "hello")
     calls = eventually(
         lambda: (target.chat(user, "hello"), provider.journal())[1],
         until=lambda calls: len(calls) >= 2,
@@ -191,7 +202,11 @@ def test_a_credential_that_is_limited_rests_as_long_as_was_asked(
         claim="it is asked again after its rest",
     )
 
-    assert first.body["provider"] == "anthropic"
+    assert first.body.get("provider") == "anthropic"
+    passed_on_s = target.provider("anthropic").journal()[0].arrived_s - calls[0].arrived_s
+    if passed_on_s >= rest_s / 2 and max(pings_s) > rest_s / 4:
+        raise UnknownVerdict(f"a ping took {max(pings_s):.2f} s, expected {rest_s / 4:g} s")
+    assert passed_on_s < rest_s / 2
     assert calls[1].arrived_s - calls[0].arrived_s >= rest_s
     assert state(target) == CLOSED
 
