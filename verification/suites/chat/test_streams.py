@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from verification.contract import promises
 from verification.contract.http import CHAT_FIELDS, USAGE_FIELDS
 from verification.harness.claims import claim
-from verification.harness.waiting import eventually
+from verification.harness.waiting import eventually, together_over
 from verification.suites.chat.test_fallbacks import NEEDS, UNBROKEN
 
 if TYPE_CHECKING:
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 TEXT = "日本語 👩‍👩‍👧 e\u0301 Ünïcode\r\n\n: comment? data: x\nevent: y\t\u2028 end"
 PIECES = [TEXT[at : at + 3] for at in range(0, len(TEXT), 3)]
+# Characters of three bytes, cut within two of three times, so far apart in time that even a busy
+# machine reads most of the parts one by one.
+WIDE = "日" * 600
+APART_S = 0.02
+MODELS = ["gpt-4o", "claude-sonnet-4-5"]
 BEGINNING = ["one ", "two ", "three "]
 BROKEN: dict[str, dict[str, Any]] = {
     "closed in the middle": {"cut_after_chunks": 3, "cut": "fin"},
@@ -34,18 +39,24 @@ def ends_of(result: ChatResult) -> list[str]:
 @claim("chat.stream.any-split", proves=[promises.STREAM_ENDS_ONCE], needs=NEEDS, env=UNBROKEN)
 def test_the_text_is_the_same_however_the_providers_bytes_are_cut(target: Target) -> None:
     user, results = target.new_user("enterprise"), []
-    for model in ("gpt-4o", "claude-sonnet-4-5"):
+    for model in MODELS:
         for size in (1, 2, 7):
             for name in target.providers:
                 target.provider(name).clear_rules()
                 target.provider(name).reply(chunks=PIECES, split_bytes=size)
             results.append(target.chat(user, "hello", stream=True, model=model))
+    for name in target.providers:
+        target.provider(name).clear_rules()
+        target.provider(name).reply(chunks=[WIDE], split_bytes=100, chunk_delay_s=APART_S)
+    slowly = together_over(
+        MODELS, lambda model: target.chat(user, "hello", stream=True, model=model)
+    )
 
     assert [result.reply for result in results] == [TEXT] * 6
-    assert [ends_of(result) for result in results] == [["done"]] * 6
-    assert [result.body["model"] for result in results] == ["gpt-4o"] * 3 + [
-        "claude-sonnet-4-5"
-    ] * 3
+    assert [result.reply for result in slowly] == [WIDE] * 2
+    assert [ends_of(result) for result in (*results, *slowly)] == [["done"]] * 8
+    assert [result.body["model"] for result in results] == [MODELS[0]] * 3 + [MODELS[1]] * 3
+    assert [result.body["model"] for result in slowly] == MODELS
 
 
 @claim(
