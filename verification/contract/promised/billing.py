@@ -58,6 +58,18 @@ LEDGER_TELLS: Final = promise(
     "a row of the ledger tells event, invoice, kind, amount, currency and time of its effect",
     "stripe.events.invoice-paid",
 )
+CUSTOMERS_USER: Final = promise(
+    _BILLING,
+    "billing.customers-user",
+    "a customer belongs to the user whom the operator or a checkout ties to them",
+    "stripe.events.subscription-updated",
+)
+BEST_SUBSCRIPTION: Final = promise(
+    _BILLING,
+    "billing.best-subscription",
+    "the best of a customer's live subscriptions counts",
+    "stripe.events.subscription-updated",
+)
 INVOICE_PAID: Final = promise(
     _BILLING,
     "billing.invoice-paid",

@@ -56,12 +56,18 @@ def lifecycle_that_recovers(user: User, began: int) -> tuple[Subscription, list[
 
 @claim(
     "billing.order.any-permutation",
-    proves=[promises.ANY_ORDER, promises.SUBSCRIPTION_UPDATED, promises.SUBSCRIPTION_DELETED],
+    proves=[
+        promises.ANY_ORDER,
+        promises.SUBSCRIPTION_UPDATED,
+        promises.SUBSCRIPTION_DELETED,
+        promises.LEDGER_TELLS,
+    ],
     needs=NEEDS,
 )
 def test_every_order_of_two_lifecycles_ends_alike(target: Target) -> None:
     began = int(time.time()) - 3600
     ends: dict[str, set[tuple[str, str]]] = {"ends": set(), "recovers": set()}
+    booked_otherwise: list[tuple[int, ...]] = []
 
     for make, name in ((lifecycle_that_ends, "ends"), (lifecycle_that_recovers, "recovers")):
         for order in itertools.permutations(range(4)):
@@ -72,7 +78,11 @@ def test_every_order_of_two_lifecycles_ends_alike(target: Target) -> None:
                 assert billing.deliver(target, events[index]).status == 200
             said = billing.subscription(target, user)
             ends[name].add((said["tier"], str(said["status"])))
+            rows = [row["event"] for row in billing.read_ledger(target, user)]
+            if sorted(rows) != sorted(event.id for event in events):
+                booked_otherwise.append(order)
 
+    assert booked_otherwise == []
     assert ends == {"ends": {("free", "canceled")}, "recovers": {("pro", "active")}}
 
 

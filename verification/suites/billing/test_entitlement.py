@@ -38,6 +38,7 @@ STATUSES = (
     "canceled", "a_status_of_tomorrow",
 )  # fmt: skip
 HOUR_S = 3600
+OUTCOMES = "llmhive_webhook_events_total"
 
 
 def subscribe(
@@ -123,7 +124,7 @@ def test_a_scheduled_cancellation_keeps_access_until_it_is_due(target: Target) -
 
 @claim(
     "billing.entitlement.grace",
-    proves=[promises.INVOICE_PAYMENT_FAILED],
+    proves=[promises.INVOICE_PAYMENT_FAILED, promises.TIER_FOLLOWS],
     needs=[*NEEDS, can.SHRINK],
     env=SMALL,
 )
@@ -148,6 +149,7 @@ def test_grace_begins_at_the_first_failed_attempt_and_ends(target: Target) -> No
         within_s=GRACE_S + 5.0,
         claim="grace ends",
     )
+    eventually_limited(target, user, TIERS["free"].requests)
 
     if read_at > began + GRACE_S:
         raise UnknownVerdict(f"read {read_at - began:.1f} s after grace of {GRACE_S} s began")
@@ -262,13 +264,18 @@ def test_a_caller_sees_their_own_subscription_and_ledger_only(target: Target) ->
     assert {asked.status, said.status} <= {200, 422}
 
 
-@claim("billing.events.without-effect", proves=[promises.ACKNOWLEDGED_WHEN_DONE], needs=NEEDS)
+@claim(
+    "billing.events.without-effect",
+    proves=[promises.ACKNOWLEDGED_WHEN_DONE, promises.WEBHOOKS_SHOWN],
+    needs=[*NEEDS, can.METRICS],
+)
 def test_unknown_types_and_the_wrong_mode_are_acknowledged_and_change_nothing(
     target: Target,
 ) -> None:
     user = target.new_customer()
     of = stripe_objects.subscription(user, plan="pro")
     target.stripe.put(subscription=of)
+    before = target.settled_metrics().sum(OUTCOMES, outcome="wrong_livemode")
 
     unknown = billing.deliver(target, stripe_events.event("price.updated", of, user=user.id))
     live = billing.deliver(target, stripe_events.subscription_created(of, livemode=True))
@@ -276,6 +283,7 @@ def test_unknown_types_and_the_wrong_mode_are_acknowledged_and_change_nothing(
     assert (unknown.status, live.status) == (200, 200)
     assert billing.subscription(target, user)["tier"] == "free"
     assert billing.read_ledger(target, user) == []
+    assert target.settled_metrics().sum(OUTCOMES, outcome="wrong_livemode") == before + 1
 
 
 @claim("billing.stripe.called-with-its-key", proves=[promises.STRIPE_KEY], needs=NEEDS)
