@@ -50,6 +50,28 @@ NEEDED: dict[str, dict[str, str | None]] = {
 }
 # One that cannot be read and two that contradict each other: they hide nothing that is missing.
 AT_ONCE = {"LOG_LEVEL": "LOUD", "RETRY_BASE_S": "9", "RETRY_CAP_S": "8"}
+# Each readable, none of them true beside the others: in production, with two workers.
+CONTRADICTIONS = {
+    "S4_MAX_WALL_CLOCK": "20",
+    "S4_LLM_TIMEOUT": "21",
+    "S4_STREAM_IDLE_TIMEOUT": "22",
+    "RETRY_BASE_S": "9",
+    "RETRY_CAP_S": "8",
+    "BREAKER_OPEN_S": "9",
+    "BREAKER_OPEN_MAX_S": "8",
+    "RATE_LIMIT_WORKERS": "1",
+    "STRIPE_PRICE_ID_BASIC_MONTHLY": "price_of_two_tiers",
+    "STRIPE_PRICE_ID_PRO_MONTHLY": "price_of_two_tiers",
+}
+# The lower one of each pair, and what stands alone.
+CONTRADICTED = (
+    "S4_LLM_TIMEOUT",
+    "S4_STREAM_IDLE_TIMEOUT",
+    "RETRY_BASE_S",
+    "BREAKER_OPEN_S",
+    "RATE_LIMIT_WORKERS",
+    "STRIPE_PRICE_ID_",
+)
 PRODUCTION: Mapping[str, str | None] = {"LLMHIVE_ENVIRONMENT": "production"}
 
 
@@ -116,6 +138,16 @@ def test_in_production_everything_that_is_missing_is_named_at_the_start(target: 
 
 
 @claim(
+    "configuration.wrong.contradictions", proves=[promises.SETTINGS_CHECKED], needs=[can.RESTART]
+)
+def test_settings_that_contradict_each_other_stop_the_start_all_named(target: Target) -> None:
+    ended = target.try_start({**PRODUCTION, **CONTRADICTIONS}, workers=2)
+
+    assert (ended.code, ended.listened) == (COULD_NOT_START, False)
+    assert [name for name in CONTRADICTED if name not in ended.stderr] == []
+
+
+@claim(
     "configuration.secrets.with-line-ends",
     proves=[promises.SECRETS_FROM_ENVIRONMENT, promises.PROVIDER_KEYS],
     needs=[can.RESTART, can.USERS, can.SCRIPT, can.LOGS],
@@ -160,6 +192,18 @@ def test_the_doctor_tells_effective_settings_and_no_secret(target: Target) -> No
     assert found["checks"]["redis"]["version"][:1].isdigit()
     assert found["checks"]["database"]["ok"]
     assert [name for name, secret in target.canaries.items() if secret in told.stdout] == []
+
+
+@claim(
+    "configuration.doctor.default-grace",
+    proves=[promises.SETTINGS_CHECKED, promises.DRAINS],
+    needs=[can.RESTART],
+)
+def test_unless_told_otherwise_a_stop_waits_as_long_as_a_request_may_take(target: Target) -> None:
+    with target.beside({"SHUTDOWN_GRACE_S": None, "S4_MAX_WALL_CLOCK": "33"}) as (_, run):
+        told = json.loads(run(["doctor", "--json"]).stdout)["settings"]["SHUTDOWN_GRACE_S"]
+
+    assert told["value"] == 33.0
 
 
 @claim(

@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING
 from verification.contract import http, promises
 from verification.harness import capabilities as can
 from verification.harness.claims import claim
-from verification.harness.waiting import eventually, meanwhile, together_over
+from verification.harness.waiting import eventually, meanwhile, now_s, together_over
 
 if TYPE_CHECKING:
     from verification.harness.chat_result import ChatResult
     from verification.harness.target import Target
 
 # Long enough to be seen draining by a busy machine; the promise's own number is 5 s.
-DRAINING = {"DRAIN_SECONDS": "2", "SHUTDOWN_GRACE_S": "6"}
+DRAIN_S = 2.0
+DRAINING = {"DRAIN_SECONDS": f"{DRAIN_S:g}", "SHUTDOWN_GRACE_S": "6"}
 # Longer than the drain, so that an unfinished body outlasts it, and shorter than the grace.
 IMPATIENT = {**DRAINING, "BODY_DEADLINE_S": "2.5"}
 NO_GRACE = {"DRAIN_SECONDS": "0", "SHUTDOWN_GRACE_S": "0.5"}
 ENDED_WITHIN_S = 20.0
+# More deaths of one worker than a start is tried.
+DEATHS = 6
 CALLERS = 12
 
 
@@ -78,6 +81,7 @@ def test_after_sigterm_it_is_not_ready_but_alive_and_still_serves(target: Target
     assert target.http.get(http.READY.path).status == 200
 
     with meanwhile(lambda: late.append(target.http.raw(half.encode(), timeout_s=ENDED_WITHIN_S))):
+        told_s = now_s()
         target.terminate()
         ready = eventually(
             lambda: target.http.get(http.READY.path),
@@ -87,10 +91,17 @@ def test_after_sigterm_it_is_not_ready_but_alive_and_still_serves(target: Target
         )
         live = target.http.get(http.LIVE.path)
         served = target.chat(user, "hello")
+        closed = eventually(
+            lambda: target.http.get(http.LIVE.path),
+            until=lambda answer: answer.never_sent,
+            within_s=ENDED_WITHIN_S,
+            claim="it takes no new connections after its drain",
+        )
         code = target.process.wait(ENDED_WITHIN_S)
 
     assert (ready.status, ready.code, live.status) == (503, "draining", 200)
     assert (served.is_whole, code) == (True, 0)
+    assert closed.sent_s - told_s >= DRAIN_S
     assert late[0].startswith(b"HTTP/1.1 408 ")
 
 
@@ -164,3 +175,30 @@ def test_a_killed_worker_is_replaced_and_callers_are_served_all_along(target: Ta
     assert (killed in before, len(set(before) & set(after))) == (True, 1)
     # The kernel may have handed a connection to the dying worker; everybody after it is served.
     assert [one.status for one in results[-15:]] == [200] * 15
+
+
+@claim(
+    "deployment.worker-killed.again-and-again",
+    proves=[promises.WORKERS_RETURN],
+    needs=[can.RESTART, can.WORKERS],
+    workers=2,
+)
+def test_a_worker_that_dies_again_and_again_is_replaced_each_time(target: Target) -> None:
+    stays, dies = target.workers()
+
+    for _ in range(DEATHS):
+        target.kill_worker(dies)
+        dies = beside(target, stays, dead=dies)
+
+    assert set(target.workers()) == {stays, dies}
+
+
+def beside(target: Target, stays: int, *, dead: int) -> int:
+    """The worker that serves beside the one that stays, once it is not the dead one."""
+    pids = eventually(
+        target.workers,
+        until=lambda pids: len(pids) == 2 and stays in pids and dead not in pids,
+        within_s=15.0,
+        claim="two workers serve again",
+    )
+    return next(pid for pid in pids if pid != stays)

@@ -49,6 +49,13 @@ def test_a_component_that_is_cut_off_is_shown_and_so_is_its_return(
         claim=f"health shows that {link} is back",
     )
 
+    eventually(
+        lambda: [target.component(each)["age_s"] for each in (name, "database")],
+        until=lambda ages: min(ages) > 0,
+        within_s=SEEN_WITHIN_S,
+        claim="health tells how old its last checks are",
+    )
+
     assert (cut["status"], ready.status, healed["status"]) == ("degraded", 200, "ok")
     assert healed["components"][name]["age_s"] < SEEN_WITHIN_S
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from verification.contract import http, promises
 from verification.contract.bounds import bounds
 from verification.contract.redis_keys import window_pattern
+from verification.harness import billing, stripe_events, stripe_objects
 from verification.harness import capabilities as can
 from verification.harness.claims import claim
 from verification.harness.waiting import eventually
@@ -100,6 +101,34 @@ def test_users_are_deleted_by_their_tag_with_their_keys_and_nobody_else(target: 
     ]
     console.call(http.ADMIN_USER_DELETE, kept["user"])
     assert (spoken, deleted["deleted"], left) == ({200}, 3, [0, 1])
+
+
+@claim(
+    "operators.users.no-billing-left",
+    proves=[promises.USERS_ARE_DELETED_WHOLLY, promises.OWN_BILLING_ONLY],
+    needs=[can.USERS, can.ADMIN, can.STRIPE_SECRET, can.SCRIPT],
+)
+def test_who_gets_a_deleted_users_customer_gets_nothing_of_their_billing(target: Target) -> None:
+    console, customer = Console.of(target), f"cus_{target.name('left')}"
+    gone = console.make(target.name(), stripe_customer=customer)
+    of = stripe_objects.subscription(customer, plan="pro")
+    target.stripe.put(subscription=of)
+    assert billing.deliver(target, stripe_events.subscription_created(of)).status == 200
+
+    def told(key: str) -> tuple[str, int]:
+        said = [
+            target.http.get(route.path, key=key).json()
+            for route in (http.SUBSCRIPTION, http.LEDGER)
+        ]
+        return said[0]["tier"], len(said[1][http.LEDGER_LIST])
+
+    before = told(gone["key"])
+    console.call(http.ADMIN_USER_DELETE, gone["user"])
+    heir = console.make(target.name(), stripe_customer=customer)
+    after = told(heir["key"])
+
+    console.call(http.ADMIN_USER_DELETE, heir["user"])
+    assert (before, after) == (("pro", 1), ("free", 0))
 
 
 @claim(

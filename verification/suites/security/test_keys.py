@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,18 @@ def documented(target: Target) -> list[tuple[str, str]]:
         for method in METHODS
         if method in operations and path.rstrip("/") not in OPEN
     ]
+
+
+@claim("security.keys.metrics-token", proves=[promises.KEY_ON_EVERY_ROUTE], needs=[can.RESTART])
+def test_metrics_with_a_token_of_their_own_open_to_that_token_alone(target: Target) -> None:
+    token = secrets.token_urlsafe(24)
+    presented = (None, token + "x", token[:-1], token)
+
+    with target.beside({"METRICS_TOKEN": token}) as (beside, _):
+        answers = [beside.get(http.METRICS.path, key=key) for key in presented]
+
+    assert [answer.status for answer in answers] == [401, 401, 401, 200]
+    assert [answer.text for answer in answers[:-1] if "llmhive_" in answer.text] == []
 
 
 @claim(

@@ -31,6 +31,8 @@ EVERYTHING = [
     can.STRIPE_SECRET,
 ]
 CHAT_TEXT = "message of "
+# Where a caller is, as a proxy tells it, and as the socket of a service on this machine does.
+ADDRESSES = ("203.0.113.77", "127.0.0.1")
 
 
 def talkative(key: str) -> list[dict[str, Any]]:
@@ -160,10 +162,15 @@ def test_what_is_refused_is_repeated_neither_to_the_caller_nor_in_the_log(
     }
 
     answers = {
-        case: target.http.post(http.CHAT.path, json=body, key=user.key)
+        case: target.http.post(
+            http.CHAT.path, json=body, key=user.key, headers={"x-forwarded-for": ADDRESSES[0]}
+        )
         for case, body in bodies.items()
     }
 
     refusals = {case: (answer.status, answer.code) for case, answer in answers.items()}
     assert refusals == dict.fromkeys(bodies, (422, "invalid_request"))
     assert canary not in target.raw_log_text() + "".join(one.text for one in answers.values())
+    lines = [line for line in target.logs() if line.get("event") == "request"]
+    assert len(lines) >= len(bodies)
+    assert [line for line in lines if any(one in str(line) for one in ADDRESSES)] == []
