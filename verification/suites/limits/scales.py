@@ -1,7 +1,7 @@
 """The configurations in which limits are judged: as few as possible, since each is a stack.
 
 CALM has the default window, so that nothing that a claim counts leaves it meanwhile; SHORT
-has one that rolls on within a claim; the faults' claims run at the service's defaults.
+has one that rolls on within a claim; most claims on faults run at the service's defaults.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from math import ceil
 
 from verification.checkers.rate_window import AdmitsAtMost, KeepsTheWindow, RetryAfterIsHonest
@@ -32,11 +33,16 @@ from verification.suites.limits.callers import (
     paced,
     waits_as_told,
 )
+from verification.suites.limits.scales import METERED, NARROW
 from verification.verdict import UnknownVerdict, Verdict
 
 Outage = Callable[[Target], AbstractContextManager[object]]
 NEEDS = [can.USERS, can.METRICS, can.FAULTS, can.WORKERS]
 SHARE = ceil(BASIC.requests / 2)
+# In English about a quarter of the tokens, which fits into a worker's half of them once.
+LARGE = "x" * METERED.tokens
+# About nine tenths of them.
+NEARLY_ALL = "x" * int(METERED.tokens * 0.9) * 4
 
 
 @contextmanager
@@ -157,6 +163,69 @@ def test_what_a_worker_admitted_alone_counts_once_when_redis_is_back(target: Tar
 
 
 @claim(
+    "limits.redis-away.in-flight",
+    proves=[promises.REDIS_AWAY, promises.COUNTED_ONCE, promises.IN_FLIGHT],
+    needs=[*NEEDS, can.SHRINK, can.SCRIPT],
+    env=scales.CALM,
+    workers=2,
+    faults=("redis",),
+)
+def test_a_worker_alone_gives_its_share_of_places_which_stay_taken_when_redis_is_back(
+    target: Target,
+) -> None:
+    user, name, most = target.new_user(NARROW.name), target.name("message"), NARROW.in_flight
+    provider, streams = target.provider(target.providers[0]), list[ChatResult]()
+    provider.reply(contains=name, chunks=["some ", "more"], hold=name, hold_after_chunks=1)
+
+    with ExitStack() as stack:
+        https, *seats = (
+            stack.enter_context(at_each_worker(target)) for _ in range(1 + ceil(most / 2))
+        )
+
+        def fill(http: Http) -> None:
+            streams.append(target.chat(user, name, stream=True, http=http))
+
+        with target.faults.refuse("redis"):
+            stack.enter_context(meanwhile(lambda: together_over(chain(*seats), fill)))
+            stack.callback(provider.release, name)
+            provider.wait_for_held(most, 10, name)
+            alone = [target.chat(user, HELLO, http=http) for http in https]
+        # Each worker merges before it asks, so when the last one asks everybody has.
+        shared = [asked_until_shared(target, user, http)[-1] for http in https]
+
+    assert [is_degraded(one) for one in alone] == [True, True]
+    assert [one.code for one in [*alone, shared[-1]]] == ["too_many_in_flight"] * 3
+    assert [one.reply for one in streams if one.is_whole] == ["some more"] * most
+
+
+@claim(
+    "limits.redis-away.tokens",
+    proves=[promises.REDIS_AWAY, promises.COUNTED_ONCE, promises.TOKENS],
+    needs=[*NEEDS, can.SHRINK, can.SCRIPT],
+    env=scales.CALM,
+    workers=2,
+    faults=("redis",),
+)
+def test_a_worker_alone_keeps_to_its_share_of_tokens_which_count_when_redis_is_back(
+    target: Target,
+) -> None:
+    user, name, most = target.new_user(METERED.name), target.name("message"), METERED.tokens
+    usage = {"prompt_tokens": most // 4, "completion_tokens": most // 4 - 100}  # nearly a share
+    target.provider(target.providers[0]).reply(contains=name, usage=usage)
+
+    with at_each_worker(target) as https:
+        with target.faults.refuse("redis"):
+            alone = [target.chat(user, name + LARGE, http=http) for http in https * 2]
+        # Refused as long as anything is used, and a refusal costs nothing.
+        shared = [asked_until_shared(target, user, http, NEARLY_ALL)[-1] for http in https]
+
+    assert [is_degraded(one) for one in alone] == [True] * 4
+    assert [one.code for one in alone] == [None, None, "tokens_limited", "tokens_limited"]
+    left = limit_fields(shared[-1].answer).remaining["tokens"]
+    assert left == most - 2 * sum(usage.values())
+
+
+@claim(
     "limits.redis-answers-lost.counted-once",
     proves=[promises.COUNTED_ONCE],
     needs=NEEDS,
@@ -237,12 +306,14 @@ def _true(results: list[ChatResult]) -> list[int]:
     ]
 
 
-def asked_until_shared(target: Target, user: User, http: Http) -> list[ChatResult]:
+def asked_until_shared(
+    target: Target, user: User, http: Http, message: str = HELLO
+) -> list[ChatResult]:
     """Requests to a worker until it asks Redis again, the last of which did."""
     results: list[ChatResult] = []
 
     def ask() -> ChatResult:
-        results.append(target.chat(user, HELLO, http=http))
+        results.append(target.chat(user, message, http=http))
         return results[-1]
 
     eventually(
