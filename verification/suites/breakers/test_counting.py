@@ -42,6 +42,7 @@ ALONE = {**SINGLE, "BREAKER_MIN_FAILURES": str(MIN_FAILURES)}
 TROUBLE: dict[str, dict[str, Any]] = {
     "time-out": {"hang": True},
     "reset": {"cut": "rst"},
+    "request time-out": {"status": 408},
     "overloaded": {"status": 529},
     "cut answer": {"cut_after_bytes": 20},
 }
@@ -134,6 +135,25 @@ def test_streams_that_break_in_the_middle_open_it_like_any_failure(
     assert (spared.is_whole, spared.body.get("provider")) == (True, "anthropic")
 
 
+@claim(
+    "breakers.counts.unreachable",
+    proves=[promises.BREAKER_COUNTS],
+    needs=[*NEEDS, can.FAULTS],
+    env=ALONE,
+    faults=["openai"],
+)
+def test_a_provider_that_refuses_connections_opens_it_after_five(target: Target) -> None:
+    user = target.new_user("pro")
+
+    with target.faults.refuse(PROVIDER):
+        first = asked(target, user, MIN_FAILURES - 1)
+        before = state(target)
+        opened_by("a refused connection", target, lambda: target.chat(user, "hello"))
+
+    assert before == CLOSED
+    assert {result.body.get("provider") for result in first} == {"anthropic"}
+
+
 @claim("breakers.counts.callers-fault", proves=[promises.BREAKER_COUNTS], needs=NEEDS, env=SINGLE)
 def test_the_callers_mistakes_and_callers_who_leave_open_nothing(target: Target) -> None:
     user, provider = target.new_user("enterprise"), target.provider(PROVIDER)
@@ -156,6 +176,20 @@ def test_the_callers_mistakes_and_callers_who_leave_open_nothing(target: Target)
 
     assert state(target) == CLOSED
     assert asked(target, user, 1)[0].body["provider"] == PROVIDER
+
+
+@claim("breakers.counts.blocked", proves=[promises.BREAKER_COUNTS], needs=NEEDS, env=SINGLE)
+def test_answers_that_moderation_stops_open_nothing(target: Target) -> None:
+    user, provider = target.new_user("enterprise"), target.provider(PROVIDER)
+    provider.reply(chunks=BEGINNING, finish_reason="content_filter")
+
+    plain = asked(target, user, OFTEN)
+    streamed = together(OFTEN, lambda: target.chat(user, "hello", stream=True))
+    results = [*plain, *streamed]
+
+    assert state(target) == CLOSED
+    assert {result.body.get("provider") for result in results} == {PROVIDER}
+    assert {result.body.get("finish_reason") for result in results} == {"content_filter"}
 
 
 @claim("breakers.counts.threshold", proves=[promises.BREAKER_OPENS], needs=NEEDS, env=SINGLE)
