@@ -33,7 +33,7 @@ SPREAD = {
     "S4_LLM_TIMEOUT": "30",
 }
 BUDGET_START, BUDGET_RATIO = 10, 0.2
-STORM = 40
+STORM, STORMY = 40, "stormy"
 # Full jitter over a second spreads the middle half of the waits over about half a second.
 SPREAD_S = 0.2
 WAVES = 3
@@ -47,7 +47,14 @@ TROUBLE: dict[str, dict[str, Any]] = {
     "no JSON": {"raw": "<html>gateway</html>"},
     "an empty answer": {"raw": ""},
     "a refused key": {"status": 401},
+    "a key without leave": {"status": 403},
+    "a model that is gone": {"status": 404},
 }
+# What may have passed when it is asked again at once.
+PASSING = (408, 409, 500, 529)
+# Well within the wall clock.
+REST_S = 1.0
+LATER = "later"
 # What the caller said is the cause, so no other provider would take it.
 REFUSALS = (400, 413, 422)
 
@@ -103,19 +110,24 @@ def test_a_provider_that_cannot_be_reached_is_passed_over(target: Target) -> Non
 
 @claim(
     "chat.fallback.limit-is-not-the-callers",
-    proves=[promises.FALLBACK],
+    proves=[promises.FALLBACK, promises.RETRY_AFTER_HONOURED],
     needs=NEEDS,
     env=UNBROKEN,
 )
-def test_a_limit_that_providers_set_the_service_is_not_told_as_the_callers(target: Target) -> None:
-    user = target.new_user("enterprise")
-    told = {"retry-after": "86400", "x-ratelimit-remaining-requests": "0"}
+def test_a_limit_that_all_providers_set_is_waited_for_if_short_and_not_told_as_the_callers(
+    target: Target,
+) -> None:
+    user, short = target.new_user("enterprise"), {"retry-after": f"{REST_S:g}"}
+    long = {"retry-after": "86400", "x-ratelimit-remaining-requests": "0"}
     for name in target.providers:
-        target.provider(name).reply(status=429, headers=told)
+        target.provider(name).reply(times=1, status=429, headers=short)
+        target.provider(name).reply(contains=LATER, status=429, headers=long)
 
-    results = together_over((False, True), lambda on: target.chat(user, "hello", stream=on))
+    waited = target.chat(user, "hello")
+    results = together_over((False, True), lambda on: target.chat(user, LATER, stream=on))
     headers = [one.answer.headers for one in results]
 
+    assert (waited.status, waited.answer.seconds >= REST_S) == (200, True)
     assert [(one.status, one.code) for one in results] == [(503, "no_provider_available")] * 2
     assert [one.answer.retry_after_s is not None for one in results] == [True] * 2
     assert [each for each in headers if "x-ratelimit-remaining-requests" in each] == []
@@ -144,6 +156,26 @@ def test_each_provider_is_asked_three_times_at_most_and_a_time_out_not_again(
 
 
 @claim(
+    "chat.retries.passing",
+    proves=[promises.ONLY_WHAT_MAY_BE_RETRIED, promises.FALLBACK],
+    needs=NEEDS,
+    env=UNBROKEN,
+)
+def test_what_may_pass_is_tried_again_before_the_other_provider_answers(target: Target) -> None:
+    user, (first, second) = target.new_user("enterprise"), target.providers
+
+    counts, answered = [], []
+    for status in PASSING:
+        target.provider(first).clear_rules()
+        target.provider(first).fail(status)
+        answered.append(target.chat(user, f"status {status}").body.get("provider"))
+        counts.append(len(target.provider(first).journal(contains=f"status {status}")))
+
+    assert answered == [second] * len(PASSING)
+    assert counts == [ATTEMPTS_PER_PROVIDER] * len(PASSING)
+
+
+@claim(
     "chat.retries.refusals-once",
     proves=[promises.ONLY_WHAT_MAY_BE_RETRIED],
     needs=NEEDS,
@@ -165,12 +197,14 @@ def test_what_a_provider_calls_malformed_is_asked_once_and_of_nobody_else(target
 
 @claim("chat.retries.budget", proves=[promises.RETRY_BUDGET], needs=NEEDS, env=SHORT_OF_RETRIES)
 def test_a_storm_of_failures_cannot_multiply_itself(target: Target) -> None:
-    user, first = target.new_user("enterprise"), target.providers[0]
-    target.provider(first).fail(500)
+    user, provider = target.new_user("enterprise"), target.provider(target.providers[0])
+    provider.fail(500, contains=STORMY)
 
+    # Quiet times earn no more than what there is at the start.
     together(STORM, lambda: target.chat(user, "hello"))
+    together(STORM, lambda: target.chat(user, STORMY))
 
-    calls = len(target.provider(first).journal())
+    calls = len(provider.journal(contains=STORMY))
     assert STORM < calls <= STORM + BUDGET_START + math.ceil(BUDGET_RATIO * STORM)
 
 

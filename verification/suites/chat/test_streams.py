@@ -20,8 +20,13 @@ PIECES = [TEXT[at : at + 3] for at in range(0, len(TEXT), 3)]
 # machine reads most of the parts one by one.
 WIDE = "日" * 600
 APART_S = 0.02
+# Of the providers in their order, and each vendor's word for an answer that grew too long.
 MODELS = ["gpt-4o", "claude-sonnet-4-5"]
+TOO_LONG = ["length", "max_tokens"]
 BEGINNING = ["one ", "two ", "three "]
+WHOLE = "".join(BEGINNING)
+# Even a busy machine reads the first piece before the connection is reset.
+BEGINS_S = 0.2
 BROKEN: dict[str, dict[str, Any]] = {
     "closed in the middle": {"cut_after_chunks": 3, "cut": "fin"},
     "reset in the middle": {"cut_after_chunks": 3, "cut": "rst"},
@@ -66,21 +71,23 @@ def test_the_text_is_the_same_however_the_providers_bytes_are_cut(target: Target
     env=UNBROKEN,
 )
 def test_a_stream_that_breaks_ends_in_one_error_and_is_never_spliced(target: Target) -> None:
-    user, (first, second) = target.new_user("enterprise"), target.providers
+    user, providers = target.new_user("enterprise"), [*map(target.provider, target.providers)]
+    asked = [(kind, model) for model in MODELS for kind in BROKEN]
+    for provider in providers:
+        for kind, reply in BROKEN.items():
+            provider.reply(contains=kind, chunks=BEGINNING, chunk_delay_s=BEGINS_S, **reply)
 
-    results = {}
-    for kind, reply in BROKEN.items():
-        target.provider(first).clear_rules()
-        target.provider(first).reply(chunks=BEGINNING, chunk_delay_s=0.02, **reply)
-        results[kind] = target.chat(user, "hello", stream=True)
+    answers = together_over(asked, lambda one: target.chat(user, one[0], stream=True, model=one[1]))
+    results = dict(zip(asked, answers, strict=True))
 
-    assert {kind: ends_of(result) for kind, result in results.items()} == {
-        kind: ["error"] for kind in BROKEN
+    assert {one: ends_of(result) for one, result in results.items()} == {
+        one: ["error"] for one in asked
     }
-    assert {result.code for result in results.values()} == {"no_provider_available"}
-    wrong = [kind for kind, one in results.items() if not "".join(BEGINNING).startswith(one.reply)]
+    assert {result.code for result in answers} == {"no_provider_available"}
+    wrong = [one for one, result in results.items() if not WHOLE.startswith(result.reply)]
     assert wrong == []
-    assert target.provider(second).journal() == []
+    for provider, model in zip(providers, MODELS, strict=True):
+        assert [call.body["model"] for call in provider.journal()] == [model] * len(BROKEN)
 
 
 @claim(
@@ -102,19 +109,24 @@ def test_a_healthy_stream_outlasts_the_time_out_of_a_call(target: Target) -> Non
 
 @claim("chat.answer.true", proves=[promises.CHAT_ANSWER], needs=NEEDS, env=UNBROKEN)
 def test_an_answer_says_what_its_provider_said(target: Target) -> None:
-    user, provider = target.new_user("enterprise"), target.provider(target.providers[0])
-    usage = {"prompt_tokens": 11, "completion_tokens": 31}
-    provider.reply(text="cut short", usage=usage, finish_reason="length")
+    user, usage = target.new_user("enterprise"), {"prompt_tokens": 11, "completion_tokens": 31}
+    told = list(zip(target.providers, MODELS, TOO_LONG, strict=True))
+    for name, _, word in told:
+        target.provider(name).reply(text="cut short", usage=usage, finish_reason=word)
 
-    plain, streamed = (target.chat(user, "hello", stream=on) for on in (False, True))
-    calls = provider.journal()
+    for name, model, _ in told:
+        plain, streamed = (
+            target.chat(user, "hello", stream=on, model=model) for on in (False, True)
+        )
+        both, calls = (plain, streamed), target.provider(name).journal()
 
-    assert set(plain.body) >= CHAT_FIELDS
-    assert set(plain.body["usage"]) == USAGE_FIELDS
-    assert plain.body["usage"] == streamed.body["usage"] == {**usage, "total_tokens": 42}
-    assert [one.body["finish_reason"] for one in (plain, streamed)] == ["length"] * 2
-    assert [one.reply for one in (plain, streamed)] == ["cut short"] * 2
-    assert (len(calls), plain.body["request_id"]) == (2, plain.request_id)
+        assert set(plain.body) >= CHAT_FIELDS
+        assert set(plain.body["usage"]) == USAGE_FIELDS
+        assert [one.body["usage"] for one in both] == [{**usage, "total_tokens": 42}] * 2
+        assert [one.body["finish_reason"] for one in both] == ["length"] * 2
+        assert [(one.reply, one.body["partial"]) for one in both] == [("cut short", True)] * 2
+        assert [(one.body["provider"], one.body["model"]) for one in both] == [(name, model)] * 2
+        assert (len(calls), plain.body["request_id"]) == (2, plain.request_id)
 
 
 @claim("chat.stream.as-it-comes", proves=[promises.CHAT_ANSWER], needs=NEEDS, env=UNBROKEN)

@@ -32,6 +32,7 @@ CALM: Final = {
     "RATE_LIMIT_TIERS": as_setting(FREE, METERED, NARROW, BUSY, STEADY),
     # A provider that fails on purpose is asked again, whoever else is waiting.
     "BREAKER_MIN_FAILURES": "1000",
+    "RETRY_BUDGET_START": "1000",
 }
 
 WINDOW_S: Final = 1.5

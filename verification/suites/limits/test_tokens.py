@@ -64,19 +64,24 @@ def test_of_twenty_large_requests_at_once_only_what_fits_reaches_the_provider(
 def test_tokens_are_settled_once_to_what_was_used_less_or_more_than_reserved(
     target: Target,
 ) -> None:
-    user, little, much = target.new_user(METERED.name), target.name("little"), target.name("much")
+    user = target.new_user(METERED.name)
+    little, much, lost = (target.name(word) for word in ("little", "much", "lost"))
     # Settled in another bucket of the window than was reserved from.
     used = 3 * costs(target, little, prompt=20, completion=10, after_s=BUCKET_S * 1.2)
     used += costs(target, much, prompt=500, completion=900)
+    # What nobody answers costs nothing.
+    for name in target.providers:
+        target.provider(name).fail(contains=lost)
 
     with decided_together(target):
-        results = together_over([little, little, little], lambda text: target.chat(user, text))
+        texts = [little, little, little, lost]
+        results = together_over(texts, lambda text: target.chat(user, text))
         results.append(target.chat(user, much))
         left = settled(
             lambda: tokens_left(target, user), quiet_s=0.3, within_s=10, claim="tokens are settled"
         )
 
-    assert [result.status for result in results] == [200] * 4
+    assert [result.status for result in results] == [200, 200, 200, 503, 200]
     assert left == METERED.tokens - used
 
 
