@@ -94,6 +94,7 @@ NOT_STORED: Final = ("Cache-Control", "no-store")
 # Code -> the status that it comes with.
 ERROR_CODES: Final = {
     "malformed_json": 400,
+    "malformed_request": 400,
     "invalid_request": 422,
     "request_too_large": 422,
     "body_late": 408,
@@ -109,6 +110,7 @@ ERROR_CODES: Final = {
     "customer_taken": 409,
     "lease_held": 409,
     "lease_lost": 409,
+    "headers_too_large": 431,
     "rate_limited": 429,
     "tokens_limited": 429,
     "too_many_in_flight": 429,

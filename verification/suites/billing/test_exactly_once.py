@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from verification.harness.users import User
     from verification.history import History
 
+EVENTS = "llmhive_webhook_events_total"
 NEEDS = [can.STRIPE_SECRET, can.USERS, can.SCRIPT]
 # A delivery is redelivered by Stripe for days; a claim waits seconds for the one that is taken.
 REDELIVERED_WITHIN_S = 8.0
@@ -278,7 +279,34 @@ def test_an_event_that_fails_too_often_is_dead_and_shown_to_be(target: Target) -
     answers = [billing.deliver(target, event) for _ in range(5)]
 
     statuses = [answer.status for answer in answers]
-    counted = target.metrics().sum("llmhive_webhook_events_total", outcome="dead")
+    counted = target.metrics().sum(EVENTS, outcome="dead")
     assert (statuses[:2], statuses[-1], set(statuses) <= {200, 503}) == ([503, 503], 200, True)
     assert counted >= 1
     assert billing.subscription(target, user)["tier"] == "free"
+
+
+@claim("billing.outcomes.counted", proves=[promises.WEBHOOKS_SHOWN], needs=[*NEEDS, can.METRICS])
+def test_every_delivery_is_counted_by_its_type_and_what_became_of_it(target: Target) -> None:
+    user = target.new_customer()
+    event, kinds = paid(target, user), ("invoice.paid", "other")
+    unknown = stripe_events.event("charge.of_tomorrow", {"id": "ch_1", "object": "charge"})
+    outcomes = ("applied", "duplicate", "ignored", "failed")
+    before = target.settled_metrics()
+
+    target.stripe.reply(times=1, status=500)
+    answers = [billing.deliver(target, one) for one in (event, event, event, unknown)]
+    after = target.settled_metrics()
+
+    grown = {
+        (kind, outcome): after.sum(EVENTS, type=kind, outcome=outcome)
+        - before.sum(EVENTS, type=kind, outcome=outcome)
+        for kind in kinds
+        for outcome in outcomes
+    }
+    wanted = {("invoice.paid", one): 1 for one in ("failed", "applied", "duplicate")}
+    assert [answer.status for answer in answers] == [503, 200, 200, 200]
+    assert {one: count for one, count in grown.items() if count} == {
+        **wanted,
+        ("other", "ignored"): 1,
+    }
+    assert after.sum(EVENTS) - before.sum(EVENTS) == len(answers)

@@ -60,14 +60,14 @@ def forged(event: StripeEvent, secret: str) -> dict[str, Signature | str]:
 @claim(
     "billing.signatures.forged",
     proves=[promises.SIGNATURES, promises.WEBHOOKS_SHOWN],
-    needs=[*NEEDS, can.METRICS],
+    needs=[*NEEDS, can.METRICS, can.LOGS],
 )
 def test_whatever_is_wrong_with_a_signature_is_refused_and_changes_nothing(
     target: Target,
 ) -> None:
     user = target.new_customer()
     event = subscribed(target, user)
-    before = target.settled_metrics().sum(REJECTIONS)
+    before = target.settled_metrics()
 
     refused = {
         case: billing.deliver(target, event, header=header)
@@ -76,14 +76,50 @@ def test_whatever_is_wrong_with_a_signature_is_refused_and_changes_nothing(
     refused["unsigned"] = billing.deliver(target, event, is_signed=False)
 
     wrong = {case: one.status for case, one in refused.items() if one.status != 400}
-    counted = target.settled_metrics().sum(REJECTIONS) - before
+    after, said = target.settled_metrics(), target.raw_log_text()
+    counted = after.sum(REJECTIONS) - before.sum(REJECTIONS)
+    reasons = {one.labels["reason"] for one in after.select(REJECTIONS)}
+    grown = [
+        r for r in reasons if after.sum(REJECTIONS, reason=r) > before.sum(REJECTIONS, reason=r)
+    ]
     assert wrong == {}
+    # Not believed, and too old, too new, ill-formed or missing: told apart, and nothing else told.
+    assert len(grown) >= 5
+    assert [word for word in (event.id, str(user.customer)) if word in said] == []
     assert {one.code for one in refused.values()} == {"webhook_signature_invalid"}
     assert counted == len(refused)
     assert (billing.read_ledger(target, user), billing.subscription(target, user)["tier"]) == (
         [],
         "free",
     )
+
+
+@claim(
+    "billing.signatures.malformed",
+    proves=[promises.SIGNATURES, promises.WEBHOOKS_SHOWN],
+    needs=[*NEEDS, can.METRICS],
+)
+def test_what_is_well_signed_and_yet_no_event_is_refused_and_counted(target: Target) -> None:
+    event = subscribed(target, target.new_customer())
+    told = json.loads(event.payload)
+    bodies = {
+        "nothing": b"",
+        "no JSON": b"hello",
+        "not UTF-8": b'{"id": "\xff\xfe"}',
+        "cut": event.payload[:-2],
+        "a list": b"[1]",
+        "no event": b"{}",
+        "no type": json.dumps({**told, "type": None}).encode(),
+        "no id": json.dumps({**told, "id": None}).encode(),
+        "about nothing": json.dumps({**told, "data": {}}).encode(),
+    }
+    before = target.settled_metrics().sum(REJECTIONS)
+
+    refused = {case: billing.deliver(target, event, raw=body) for case, body in bodies.items()}
+    counted = target.settled_metrics().sum(REJECTIONS) - before
+
+    assert {case: one.status for case, one in refused.items()} == dict.fromkeys(bodies, 400)
+    assert counted == len(bodies)
 
 
 @claim("billing.signatures.refused-then-taken", proves=[promises.SIGNATURES], needs=NEEDS)
@@ -185,6 +221,16 @@ def test_a_burst_is_taken_at_either_address_without_key_or_limit(target: Target)
     assert {answer.status for answer in answers} <= {200, 503}
     assert {answer.code for answer in answers} <= {None, "webhook_in_progress"}
     assert (slash.status, asked.status) == (200, 405)
+
+
+@claim("billing.body.largest", proves=[promises.WEBHOOK_BODY], needs=NEEDS)
+def test_a_body_as_large_as_its_bound_is_taken(target: Target) -> None:
+    user = target.new_customer()
+    event = subscribed(target, user)
+
+    taken = billing.deliver(target, event, raw=event.payload.ljust(http.WEBHOOK_BODY_BYTES_MAX))
+
+    assert (taken.status, billing.subscription(target, user)["tier"]) == (200, "pro")
 
 
 @claim("billing.body.bounded", proves=[promises.WEBHOOK_BODY], needs=[can.STRIPE_SECRET])

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from verification.contract import http, promises
 from verification.harness import capabilities as can
 from verification.harness.claims import claim
-from verification.harness.waiting import eventually, meanwhile, together_over
+from verification.harness.waiting import eventually, let_pass, meanwhile, together_over
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from verification.harness.chat_result import ChatResult
     from verification.harness.target import Target
 
@@ -22,6 +24,9 @@ PATIENT = dict.fromkeys(("S4_LLM_TIMEOUT", "S4_STREAM_IDLE_TIMEOUT", "S4_MAX_WAL
 SOON = {**PATIENT, "BODY_DEADLINE_S": "1", "UNREAD_DEADLINE_S": "1"}
 # More than the kernel keeps for a connection.
 PIECES, PIECE = 800, "x" * 16_000
+# Never silent for as long as the bound, and many times the bound in all; fewer than are announced.
+DROP_EVERY_S, DROPS = 0.2, 50
+ERRORS = "llmhive_errors_total"
 NEED_A_BODY = (http.CHAT.path, http.WEBHOOKS.path)
 
 
@@ -49,6 +54,38 @@ def test_a_body_that_does_not_come_is_not_waited_for(target: Target) -> None:
     assert [b'"code":"body_late"' in each for each in said] == [True] * 2
     # What comes after half a body cannot be told from its other half.
     assert [b"connection: close" in each.lower() for each in said] == [True] * 2
+
+
+@claim(
+    "deployment.slow-callers.drops",
+    proves=[promises.SLOW_CALLERS],
+    needs=[can.USERS, can.METRICS, can.RESTART],
+    env=SOON,
+)
+def test_a_body_that_comes_in_drops_is_not_waited_for_any_longer(target: Target) -> None:
+    key = target.new_user().key
+
+    def late() -> float:
+        return target.metrics().sum(ERRORS, code="body_late")
+
+    waited_for: list[str] = []
+    wanted = late() + len(NEED_A_BODY)
+
+    def dripping(path: str) -> Iterator[bytes]:
+        yield half_a_request(path, key)
+        for _ in range(DROPS):
+            if late() >= wanted:
+                return
+            let_pass(DROP_EVERY_S, because="the rest of the body comes in drops")
+            yield b" "
+        waited_for.append(path)
+
+    together_over(
+        NEED_A_BODY, lambda path: target.http.raw(dripping(path), timeout_s=ENDED_WITHIN_S)
+    )
+
+    counted = target.settled_metrics().sum(ERRORS, code="body_late")
+    assert (waited_for, counted) == ([], wanted)
 
 
 @claim(

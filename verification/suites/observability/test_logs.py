@@ -7,6 +7,8 @@ import re
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from verification.contract import http, promises
 from verification.harness import capabilities as can
 from verification.harness import metrics_view
@@ -27,6 +29,10 @@ PIECES = ('"event":"request"', '"request_id":', '"},{"":', "request")
 # taken from it at once hold; in batches of which the answers fit into the buffers of a socket.
 SHORT_QUEUE = {"LOG_QUEUE_LINES": "200"}
 BATCH, BATCHES = 100, 16
+# How long a provider takes, so that a duration tells its unit.
+SLOW_S = 0.2
+# Long enough to be served, and no longer than a provider is waited for.
+LEAVES_AFTER_S = 1.5
 # Far beyond what a batch takes; whoever is held up is held up for good.
 BATCH_WITHIN_S = 10.0
 ASKED = f"GET {http.LIVE.path} HTTP/1.1\r\nHost: x\r\n".encode()
@@ -108,12 +114,15 @@ def test_every_line_is_one_json_object_also_while_things_break(target: Target) -
     workers=2,
 )
 def test_each_of_many_requests_at_once_has_one_line_of_its_own(target: Target) -> None:
-    user = target.new_user("enterprise")
+    users = [target.new_user("enterprise") for _ in range(2)]
     target.provider(target.providers[0]).reply(delay_s=0.2)
-    own = [target.name("correlation") for _ in range(30)]
+    own = {target.name("correlation"): users[number % 2] for number in range(30)}
 
     results = together_over(
-        own, lambda one: target.chat(user, "hello", headers={"x-request-id": one})
+        enumerate(own.items()),
+        lambda each: target.chat(
+            each[1][1], "hello", headers={"x-request-id": each[1][0]}, stream=each[0] % 3 == 0
+        ),
     )
     found = {
         one: lines_of(target, result.request_id) for one, result in zip(own, results, strict=True)
@@ -124,7 +133,83 @@ def test_each_of_many_requests_at_once_has_one_line_of_its_own(target: Target) -
     assert {one: [line["correlation_id"] for line in lines] for one, lines in found.items()} == {
         one: [one] for one in own
     }
-    assert [len({line.get("user") for line in lines}) for lines in found.values()] == [1] * len(own)
+    assert [result.body["request_id"] for result in results] == ids
+    lines = [(own[one], line) for one, each in found.items() for line in each]
+    assert [line["worker"] for _, line in lines] == [
+        str(result.served_by).rpartition("/")[2] for result in results
+    ]
+    # A user is the same in every worker's lines, and nobody else.
+    digests = [{line["user"] for whose, line in lines if whose is user} for user in users]
+    assert [len(each) for each in digests] == [1] * len(users)
+    assert len(set.union(*digests)) == len(users)
+
+
+@claim(
+    "observability.logs.tells",
+    proves=[promises.JSON_LOGS, promises.REQUEST_ID],
+    needs=[can.USERS, can.LOGS, can.SCRIPT],
+)
+def test_a_requests_line_tells_what_was_asked_and_how_it_ended(target: Target) -> None:
+    user, no_id = target.new_user("pro"), {"x-request-id": "../a b"}
+    target.provider(target.providers[0]).reply(delay_s=SLOW_S)
+
+    answers = {
+        (http.CHAT.path, "POST", 200, None): target.chat(user, "hello", headers=no_id).answer,
+        (http.CHAT.path, "POST", 401, "missing_api_key"): target.chat(None, "hello").answer,
+        (http.CHAT.path, "POST", 422, "invalid_request"): target.chat(user, None).answer,
+        (http.LEDGER.path, "GET", 401, "missing_api_key"): target.http.get(http.LEDGER.path),
+        ("unmatched", "GET", 404, "not_found"): target.http.get(f"/api/{target.name()}"),
+    }
+    lines = [lines_of(target, answer.request_id)[0] for answer in answers.values()]
+
+    told = [(line["route"], line["method"], line["status"], line.get("code")) for line in lines]
+    assert told == list(answers)
+    assert [line.get("user") is not None for line in lines] == [True, False, True, False, False]
+    # What a caller sends as an id and is none is not logged.
+    assert [line for line in lines if "correlation_id" in line] == []
+    # Milliseconds: neither seconds nor microseconds, however slow the machine is.
+    assert 1 <= lines[0]["duration_ms"] / (SLOW_S * 1000) < 500
+
+
+@claim(
+    "observability.logs.caller-left",
+    proves=[promises.JSON_LOGS, promises.ERRORS_SHOWN],
+    needs=[can.USERS, can.LOGS, can.METRICS, can.SCRIPT],
+)
+@pytest.mark.parametrize("way", ["plain", "streamed"])
+def test_a_caller_that_left_is_told_as_499_and_is_no_error(way: str, target: Target) -> None:
+    user, own = target.new_user("pro"), target.name("correlation")
+    stream = way == "streamed"
+    held: dict[str, Any] = {"chunks": ["some ", "more"], "hold_after_chunks": 1} if stream else {}
+    for name in target.providers:
+        target.provider(name).reply(hold="never", **held)
+    before = target.settled_metrics()
+
+    result = target.chat(
+        user,
+        "hello",
+        stream=stream,
+        headers={"x-request-id": own},
+        timeout_s=30.0 if stream else LEAVES_AFTER_S,
+        leave_when=lambda body: b"some" in body,
+    )
+    lines = eventually(
+        lambda: [line for line in target.logs(own) if line.get("event") == "request"],
+        until=bool,
+        within_s=5.0,
+        claim="the log has a line for a caller that left",
+    )
+    after = target.settled_metrics()
+
+    def grown(name: str, **labels: str) -> float:
+        return after.sum(name, **labels) - before.sum(name, **labels)
+
+    assert result.error == ("left" if stream else "read_timeout")
+    assert [(line["route"], line["status"]) for line in lines] == [(http.CHAT.path, 499)]
+    assert grown("llmhive_http_requests_total", route=http.CHAT.path, status="499") == 1
+    assert grown("llmhive_http_requests_total", route=http.CHAT.path) == 1
+    assert grown("llmhive_stream_ends_total", outcome="caller_left") == int(stream)
+    assert (grown("llmhive_caller_left_total"), grown("llmhive_errors_total")) == (1, 0)
 
 
 @claim(

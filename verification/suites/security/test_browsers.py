@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from verification.contract import http, promises
@@ -9,12 +10,16 @@ from verification.harness import capabilities as can
 from verification.harness.claims import claim
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from verification.harness.http_client import Answer
     from verification.harness.target import Target
 
 LISTED = "https://app.example.com"
 FOREIGN = "https://app.example.com.evil.example"
-ORIGINS = {"CORS_ORIGINS": LISTED}
+ORIGINS = {"CORS_ORIGINS": f"https://other.example.com,{LISTED}"}
+# What a page of another origin reads only when it is told that it may.
+OURS = {*http.ALWAYS_SENT, *http.LIMIT_HEADERS, "Retry-After"}
 HARDENED = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -53,6 +58,16 @@ def every_kind(target: Target, origin: str) -> dict[str, Answer]:
     return found
 
 
+def words(answer: Answer, header: str) -> set[str]:
+    """The words of a list in a header, in small letters."""
+    return lower(word.strip() for word in answer.headers.get(header, "").split(","))
+
+
+def lower(names: Iterable[str]) -> set[str]:
+    """Names of headers as they compare."""
+    return {name.lower() for name in names}
+
+
 @claim(
     "security.cors.listed-only",
     proves=[promises.CORS],
@@ -74,6 +89,16 @@ def test_only_a_listed_origin_may_read_and_errors_are_readable_too(target: Targe
     assert [
         name for name, one in listed.items() if "origin" not in one.headers.get("vary", "").lower()
     ] == []
+    shown = {name: words(one, "access-control-expose-headers") for name, one in listed.items()}
+    assert {name: lower(OURS) - told for name, told in shown.items()} == {
+        name: set() for name in listed
+    }
+    # There are no cookies that a browser might send along.
+    assert [
+        name
+        for name, one in (*listed.items(), *foreign.items())
+        if "access-control-allow-credentials" in one.headers
+    ] == []
 
 
 @claim("security.cors.preflight", proves=[promises.CORS], env=ORIGINS)
@@ -87,10 +112,12 @@ def test_a_preflight_needs_no_key_and_allows_what_callers_send(target: Target) -
     answer = target.http.options(http.CHAT.path, headers=asked)
     foreign = target.http.options(http.CHAT.path, headers={**asked, "origin": FOREIGN})
 
-    allowed = answer.headers.get("access-control-allow-headers", "").lower()
     assert answer.status in {200, 204}
     assert answer.headers.get("access-control-allow-origin") == LISTED
-    assert {"authorization", "content-type"} <= {name.strip() for name in allowed.split(",")}
+    assert {"authorization", "content-type"} <= words(answer, "access-control-allow-headers")
+    assert lower(route.method for route in http.ROUTES) <= words(
+        answer, "access-control-allow-methods"
+    )
     assert "access-control-allow-origin" not in foreign.headers
 
 
@@ -106,5 +133,12 @@ def test_every_answer_is_hardened_and_kept_by_no_cache(target: Target) -> None:
         for name, value in HARDENED.items()
         if answer.headers.get(name) != value
     ]
-    assert lacking == []
+    # A policy without a source, and years of HTTPS once it was spoken.
+    unsafe = [
+        kind
+        for kind, answer in answers.items()
+        if "default-src 'none'" not in answer.headers.get("content-security-policy", "")
+        or not re.match("max-age=[0-9]{8}", answer.headers.get("strict-transport-security", ""))
+    ]
+    assert (lacking, unsafe) == ([], [])
     assert [kind for kind, answer in answers.items() if not answer.served_by] == []

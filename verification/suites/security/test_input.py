@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from verification.contract import http, promises
@@ -9,6 +10,8 @@ from verification.harness import capabilities as can
 from verification.harness.claims import claim
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from verification.harness.http_client import Answer
     from verification.harness.target import Target
 
@@ -73,6 +76,33 @@ def test_malformed_input_is_refused_with_its_4xx_and_costs_no_call(target: Targe
     assert target.provider(target.providers[0]).journal() == []
 
 
+@claim("security.input.bounds", proves=[promises.INPUT_IS_CHECKED], needs=[can.USERS, can.SCRIPT])
+def test_what_is_just_within_its_bounds_is_taken_and_what_is_beyond_them_is_not(
+    target: Target,
+) -> None:
+    user, provider = target.new_user("enterprise"), target.provider(target.providers[0])
+    provider.reply(text="taken")
+    asked = b'{"message": "hello"}'
+    widest = asked.ljust(http.CHAT_BODY_BYTES_MAX)
+    # Characters count, of however many bytes.
+    longest = "é" * http.MESSAGE_CHARACTERS_MAX
+    form = {"content-type": "multipart/form-data; boundary=x"}
+
+    def status(content: bytes | Iterable[bytes], headers: dict[str, str] | None = None) -> int:
+        return target.http.post(
+            http.CHAT.path, content=content, key=user.key, headers=headers
+        ).status
+
+    taken = [status(widest), status(iter([widest])), target.chat(user, longest).status]
+    unannounced = status(iter([widest, b" "]))
+    too_long = target.chat(user, longest + "é")
+
+    assert taken == [200] * 3
+    assert (unannounced, too_long.status, too_long.code) == (413, 422, "invalid_request")
+    assert (status(asked, form), status(asked, {"content-encoding": "gzip"})) == (415, 415)
+    assert len(provider.journal()) == len(taken)
+
+
 @claim("security.input.verbatim", proves=[promises.INPUT_IS_CHECKED], needs=[can.USERS, can.SCRIPT])
 def test_what_a_caller_says_reaches_the_provider_as_it_was_said(target: Target) -> None:
     user = target.new_user("pro")
@@ -102,9 +132,12 @@ def test_text_that_cannot_be_encoded_is_no_server_error(target: Target) -> None:
 def test_unknown_paths_methods_and_content_are_refused_by_name(target: Target) -> None:
     form = {"content-type": "multipart/form-data; boundary=x"}
 
+    not_here = [target.http.get(http.CHAT.path), target.http.post(http.HEALTH.path)]
+
+    allowed = [one.headers.get("allow", "") for one in not_here]
     assert target.http.get("/api/nowhere").status == 404
-    assert target.http.get(http.CHAT.path).status == 405
-    assert target.http.post(http.HEALTH.path).status == 405
+    assert [one.status for one in not_here] == [405] * 2
+    assert ("POST" in allowed[0], "GET" in allowed[1]) == (True, True)
     assert target.http.post(http.CHAT.path, content=b"--x--", headers=form).status in {401, 415}
 
 
@@ -133,3 +166,38 @@ def test_every_error_is_a_problem_document_with_code_and_request_id(target: Targ
 
     assert [answer.status for answer in answers if answer.status < 400] == []
     assert [wrong for answer in answers for wrong in wrong_with(answer)] == []
+
+
+# What is no HTTP request at all -> the status and code that it is refused with.
+NO_REQUESTS = {
+    b"GET / HTTP/1.1\r\nHost: x\r\nBad Header\r\n\r\n": (400, "malformed_request"),
+    b"\x16\x03\x01\x02nonsense\r\n\r\n": (400, "malformed_request"),
+    b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 90_000 + b"\r\n\r\n": (
+        431,
+        "headers_too_large",
+    ),
+}
+# On every answer, whoever gives it.
+ALWAYS = ("x-request-id", "x-served-by", "x-content-type-options", "cache-control", "vary")
+
+
+@claim(
+    "security.errors.no-request",
+    proves=[promises.PROBLEM_ERRORS, promises.REQUEST_ID, promises.SECURITY_HEADERS],
+)
+def test_what_is_no_request_at_all_is_refused_as_every_other_error_is(target: Target) -> None:
+    for sent, (status, code) in NO_REQUESTS.items():
+        head, _, body = target.http.raw(sent, timeout_s=5.0).decode().partition("\r\n\r\n")
+        first, *lines = head.split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in map(_parts, lines)}
+
+        told = json.loads(body)
+        assert first.split(" ")[1] == str(status) == str(told["status"])
+        assert set(told) >= http.PROBLEM_FIELDS
+        assert (told["code"], told["request_id"]) == (code, headers["x-request-id"])
+        assert headers["content-type"].startswith(http.PROBLEM_TYPE)
+        assert [name for name in ALWAYS if not headers.get(name)] == []
+
+
+def _parts(line: str) -> tuple[str, str, str]:
+    return line.partition(":")
