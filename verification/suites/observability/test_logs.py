@@ -171,6 +171,16 @@ def test_a_requests_line_tells_what_was_asked_and_how_it_ended(target: Target) -
     assert 1 <= lines[0]["duration_ms"] / (SLOW_S * 1000) < 500
 
 
+def lines_about(target: Target, own_id: str) -> list[dict[str, Any]]:
+    """The request lines with an id of the caller's own; of a request that has no answer."""
+    return eventually(
+        lambda: [line for line in target.logs(own_id) if line.get("event") == "request"],
+        until=bool,
+        within_s=5.0,
+        claim=f"the log has a line for {own_id}",
+    )
+
+
 @claim(
     "observability.logs.caller-left",
     proves=[promises.JSON_LOGS, promises.ERRORS_SHOWN],
@@ -193,13 +203,7 @@ def test_a_caller_that_left_is_told_as_499_and_is_no_error(way: str, target: Tar
         timeout_s=30.0 if stream else LEAVES_AFTER_S,
         leave_when=lambda body: b"some" in body,
     )
-    lines = eventually(
-        lambda: [line for line in target.logs(own) if line.get("event") == "request"],
-        until=bool,
-        within_s=5.0,
-        claim="the log has a line for a caller that left",
-    )
-    after = target.settled_metrics()
+    lines, after = lines_about(target, own), target.settled_metrics()
 
     def grown(name: str, **labels: str) -> float:
         return after.sum(name, **labels) - before.sum(name, **labels)
