@@ -23,6 +23,16 @@ USERS_ARE_DELETED_WHOLLY: Final = promise(
     "admin.users.deleted-wholly",
     "deleting a user deletes what is theirs, at once for their keys, and nothing of anybody else",
 )
+USERS_ARE_FOUND: Final = promise(
+    _ADMIN,
+    "admin.users.found",
+    "users are found by the tag that they were made with, and tags by how they begin",
+)
+USERS_ARE_MADE_ONCE: Final = promise(
+    _ADMIN,
+    "admin.users.made-once",
+    "making a user gives nobody a key, or the customer, of a user that is there",
+)
 ONE_RUN_AT_A_TIME: Final = promise(
     "DESIGN 4",
     "admin.run-lease",

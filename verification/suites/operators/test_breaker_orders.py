@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from verification.contract import promises
+from verification.contract import http, promises
 from verification.contract.bounds import bounds
 from verification.contract.redis_keys import circuit_key, override_key
 from verification.harness import capabilities as can
 from verification.harness.claims import claim
 from verification.harness.waiting import eventually
+from verification.suites.operators.console import Console
 
 if TYPE_CHECKING:
     from verification.harness.target import Target, User
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 # Above the tier's, so that the claim's own chats are admitted.
 LIMIT = "2000"
+# More than open a breaker, were each of them to fail once.
+REQUESTS = 10
 # Longer than the claim: the copy's own end does not make it hold.
 LASTS_S = 600
 
@@ -25,8 +28,8 @@ def asked_by_every_worker(target: Target, user: User) -> set[str]:
     """The provider that each worker asks for one chat."""
     asked = set()
     for served_by in target.reach_all_workers():
-        with target.at_worker(served_by) as http:
-            asked.add(str(target.chat(user, "hello", http=http).body.get("provider")))
+        with target.at_worker(served_by) as way:
+            asked.add(str(target.chat(user, "hello", http=way).body.get("provider")))
     return asked
 
 
@@ -69,6 +72,44 @@ def test_an_order_to_a_breaker_is_followed_by_all_workers_until_it_is_reset(
     after = followed(target, user, first, "every worker asks it again after the reset")
 
     assert (before, during, after) == ({first}, {second}, {first})
+
+
+@claim(
+    "operators.breakers.by-route",
+    proves=[promises.BREAKER_ORDERS],
+    needs=[can.USERS, can.ADMIN, can.SCRIPT],
+)
+def test_a_breaker_forced_closed_lets_every_request_ask_a_failing_provider_until_its_reset(
+    target: Target,
+) -> None:
+    console, user, first = Console.of(target), target.new_user("enterprise"), target.providers[0]
+    failing = target.name("failing")
+    target.provider(first).reply(contains=failing, status=500)
+
+    def asked() -> int:
+        """How many of some failing requests asked the first provider."""
+        messages = [f"{failing} {target.name('message')}." for _ in range(REQUESTS)]
+        assert {target.chat(user, message).status for message in messages} == {200}
+        return sum(bool(target.provider(first).journal(contains=each)) for each in messages)
+
+    def ordered(action: str) -> tuple[int, str | None, str]:
+        order = {"action": action, "reason": f"claim {action}"}
+        answer = console.call(http.ADMIN_BREAKER_ORDER, breaker, json=order)
+        listed = console.call(http.ADMIN_BREAKERS).json()["breakers"]
+        seen = next(each for each in listed if each["name"] == breaker)
+        return answer.status, seen["forced"], seen["reason"]
+
+    listed = console.call(http.ADMIN_BREAKERS).json()["breakers"]
+    breaker = next(each["name"] for each in listed if each["name"].startswith(f"{first}:"))
+    forced_closed, while_closed = ordered("force_close"), asked()
+    forced_open, while_open = ordered("force_open"), asked()
+    reset, after = ordered("reset"), asked()
+
+    assert forced_closed == (200, "closed", "claim force_close")
+    assert forced_open == (200, "open", "claim force_open")
+    assert reset[:2] == (200, None)
+    assert (while_closed, while_open) == (REQUESTS, 0)
+    assert 0 < after < REQUESTS
 
 
 @claim(

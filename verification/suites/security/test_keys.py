@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from verification.contract import http, promises
 from verification.contract.bounds import bounds
-from verification.contract.tiers import FREE
+from verification.contract.tiers import FREE, PRO
 from verification.harness import capabilities as can
 from verification.harness.claims import claim
+from verification.harness.limit_fields import limit_fields
 from verification.harness.waiting import eventually, now_s, together
 from verification.verdict import UnknownVerdict
 
@@ -170,25 +171,64 @@ def test_without_the_database_a_known_key_works_for_its_time_and_an_unknown_one_
     assert max(each.sent_s for each in served) < lost_s + STALE_S
 
 
-@claim("security.keys.expire", proves=[promises.KEYS_EXPIRE], needs=[can.USERS, can.SHELL])
+@claim(
+    "security.keys.expire",
+    proves=[promises.KEYS_EXPIRE],
+    needs=[can.USERS, can.SHELL, can.ADMIN],
+)
 def test_an_expired_key_is_refused_and_said_to_be_expired(target: Target) -> None:
     began_s = now_s()
-    made = target.shell(
-        ["keys", "create", "--user", target.name(), "--expires-in", "3s", "--json"]
-    ).json()
+    wanted = {"user": target.name(), "expires_in_s": 3}
+    made = [
+        target.shell(
+            ["keys", "create", "--user", target.name(), "--expires-in", "3s", "--json"]
+        ).json(),
+        target.http.post(http.ADMIN_USER_MAKE.path, json=wanted, key=target.operator().key).json(),
+    ]
 
-    before = target.http.get(http.SUBSCRIPTION.path, key=made["key"])
+    def asked() -> list[Answer]:
+        return [target.http.get(http.SUBSCRIPTION.path, key=each["key"]) for each in made]
+
+    before = asked()
     after = eventually(
-        lambda: target.http.get(http.SUBSCRIPTION.path, key=made["key"]),
-        until=lambda answer: answer.status != 200,
+        asked,
+        until=lambda answers: 200 not in {answer.status for answer in answers},
         within_s=6.0,
-        claim="a key of three seconds ends",
+        claim="keys of three seconds end",
     )
 
-    if before.status != 200 and before.done_s > began_s + 3.0:
-        raise UnknownVerdict("the machine was slow: the key had ended before its first use")
-    assert before.status == 200
-    assert (after.status, after.code) == (401, "expired_api_key")
+    statuses = [answer.status for answer in before]
+    if statuses != [200, 200] and before[-1].done_s > began_s + 3.0:
+        raise UnknownVerdict("the machine was slow: a key had ended before its first use")
+    assert statuses == [200, 200]
+    assert [(one.status, one.code) for one in after] == [(401, "expired_api_key")] * 2
+
+
+@claim(
+    "security.keys.exchanged",
+    proves=[promises.KEYS_REVOKED, promises.TIERS],
+    needs=[can.USERS, can.SHELL],
+)
+def test_a_user_who_exchanges_a_key_for_another_keeps_the_tier_and_the_other_key(
+    target: Target,
+) -> None:
+    user, create = target.new_user("pro"), ["keys", "create", "--json", "--user"]
+
+    another = target.shell([*create, user.id]).json()
+    revoked = target.shell(["keys", "revoke", user.key]).code
+    eventually(
+        lambda: target.http.get(http.SUBSCRIPTION.path, key=user.key).status,
+        until=lambda status: status == 401,
+        within_s=bounds().revocation_within_s,
+        claim="a key that was revoked by itself opens nothing",
+    )
+    kept = target.chat(None, "hello", headers={"Authorization": f"Bearer {another['key']}"})
+    admin = target.http.get(http.ADMIN_BREAKERS.path, key=another["key"])
+    unknown = target.shell(["keys", "revoke", "key_0123456789abcdef"]).code
+
+    assert (revoked, unknown, another["tier"], another["scopes"]) == (0, 1, "pro", ["chat"])
+    assert (kept.status, limit_fields(kept.answer).quota.get("requests")) == (200, PRO.requests)
+    assert admin.status == 403
 
 
 @claim(
