@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from verification.contract import promises
+from verification.contract.billing import TERMINAL_STATUSES
 from verification.harness import billing, stripe_events, stripe_objects
 from verification.harness import capabilities as can
 from verification.harness.claims import claim
@@ -122,3 +123,29 @@ def test_two_changes_of_one_second_end_as_stripe_has_it(target: Target) -> None:
     said = billing.subscription(target, user)
     assert [answer.status for answer in answers] == [200, 200]
     assert (said["tier"], said["status"]) == ("pro", "active")
+
+
+@claim(
+    "billing.order.terminal-sticks",
+    proves=[promises.SUBSCRIPTION_DELETED, promises.ANY_ORDER],
+    needs=NEEDS,
+)
+def test_what_stripe_never_leaves_is_left_by_no_event(target: Target) -> None:
+    began, ends = int(time.time()) - 600, {}
+
+    for status in TERMINAL_STATUSES:
+        user = target.new_customer()
+        live = stripe_objects.subscription(user, plan=PRO, created=began)
+        over = replace(live, status=status)
+        target.stripe.put(subscription=over)
+        events = [
+            stripe_events.subscription_created(live, created=began),
+            stripe_events.subscription_updated(over, was=live, created=began + 10),
+            # Its time is a later one, and still it tells of before.
+            stripe_events.subscription_updated(live, was=over, created=began + 20),
+        ]
+        assert [billing.deliver(target, event).status for event in events] == [200] * 3
+        said = billing.subscription(target, user)
+        ends[status] = (said["tier"], said["status"])
+
+    assert ends == {status: ("free", status) for status in TERMINAL_STATUSES}

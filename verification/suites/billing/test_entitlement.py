@@ -69,6 +69,49 @@ def test_each_price_entitles_to_its_tier_and_an_unknown_one_to_nothing(target: T
     assert billing.subscription(target, stranger)["tier"] == "free"
 
 
+@claim("billing.entitlement.one-item-of-several", proves=[*PRICES.values()], needs=NEEDS)
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_price_entitles_wherever_it_stands_among_items(place: int, target: Target) -> None:
+    user = target.new_customer()
+    told = stripe_objects.subscription(user, plan="pro").rendered()
+    item = told["items"]["data"][0]
+    extra = {"price": {**item["price"], "id": "price_seats"}, "plan": {"id": "price_seats"}}
+    told["items"]["data"].insert(place, {**item, **extra, "id": f"{item['id']}_extra"})
+    target.stripe.put(subscription=told)
+
+    answer = billing.deliver(
+        target, stripe_events.event("customer.subscription.created", told, user=user.id)
+    )
+
+    assert (answer.status, billing.subscription(target, user)["tier"]) == (200, "pro")
+
+
+@claim(
+    "billing.ledger.one-off",
+    proves=[promises.LEDGER_TELLS, promises.INVOICE_PAID],
+    needs=NEEDS,
+)
+def test_an_invoice_of_no_subscription_is_booked_and_entitles_to_nothing(target: Target) -> None:
+    users = {"pro": target.new_customer(), "free": target.new_customer()}
+    subscribe(target, users["pro"], "pro")
+    invoices = {
+        tier: stripe_objects.invoice(user, subscription=None, billing_reason="manual")
+        for tier, user in users.items()
+    }
+
+    statuses = [
+        billing.deliver(target, stripe_events.invoice_paid(user, invoice=invoices[tier])).status
+        for tier, user in users.items()
+    ]
+    rows = {tier: billing.read_ledger(target, user) for tier, user in users.items()}
+    tiers = {tier: billing.subscription(target, user)["tier"] for tier, user in users.items()}
+
+    booked = {tier: [row["amount"] for row in of if row["invoice"]] for tier, of in rows.items()}
+    assert statuses == [200, 200]
+    assert booked == {tier: [one.amount] for tier, one in invoices.items()}
+    assert tiers == {tier: tier for tier in users}
+
+
 @claim("billing.ledger.rows", proves=[promises.LEDGER_TELLS], needs=NEEDS)
 def test_a_row_of_the_ledger_tells_what_its_event_was_about(target: Target) -> None:
     user = target.new_customer()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from verification.checkers.exactly_once import AppliedExactlyOnce
 from verification.contract import promises
+from verification.contract.billing import EVENT_ATTEMPTS
 from verification.contract.bounds import bounds
 from verification.contract.http import LIVE
 from verification.harness import billing, clock, stripe_events, stripe_objects
@@ -204,6 +205,34 @@ def test_a_duplicate_of_an_event_in_progress_is_not_acknowledged_before_it_is_do
 
     assert {answer.status for answer in duplicates} == {503}
     assert {answer.code for answer in duplicates} == {"webhook_in_progress"}
+    AppliedExactlyOnce(event.id)(history).require()
+
+
+@claim(
+    "billing.in-progress.costs-no-attempt",
+    proves=[promises.ACKNOWLEDGED_WHEN_DONE, promises.APPLIED_ONCE],
+    needs=[*NEEDS, can.WORKERS],
+    env={"STRIPE_TIMEOUT_S": "8"},
+    workers=2,
+)
+def test_duplicates_that_wait_for_an_attempt_are_none_themselves(
+    target: Target, history: History
+) -> None:
+    user = target.new_customer()
+    event = paid(target, user)
+    target.stripe.reply(hold="fetch", status=500)
+
+    # As many duplicates as an event has attempts, and then its own attempt fails.
+    with meanwhile(lambda: billing.deliver(target, event, history, process="first")):
+        target.stripe.wait_for_held(1, within_s=5.0, gate="fetch")
+        duplicates = together(EVENT_ATTEMPTS, lambda: billing.deliver(target, event, history))
+        target.stripe.clear_rules()
+        target.stripe.release("fetch")
+    redeliver(target, event, history)
+    rows = billing.read_ledger(target, user, history)
+
+    assert {answer.code for answer in duplicates} == {"webhook_in_progress"}
+    assert [row["event"] for row in rows] == [event.id]
     AppliedExactlyOnce(event.id)(history).require()
 
 

@@ -5,8 +5,15 @@ from __future__ import annotations
 import json
 import secrets
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from verification.contract import http, promises
+from verification.contract.billing import (
+    EVENT_ATTEMPTS,
+    EVENT_LEASE_S,
+    GRACE_DAYS,
+    SIGNATURE_TOLERANCE_S,
+)
 from verification.harness import capabilities as can
 from verification.harness.claims import claim
 from verification.harness.waiting import eventually
@@ -55,11 +62,14 @@ CONTRADICTIONS = {
     "S4_MAX_WALL_CLOCK": "20",
     "S4_LLM_TIMEOUT": "21",
     "S4_STREAM_IDLE_TIMEOUT": "22",
+    "S4_COREF_TIMEOUT": "23",
     "RETRY_BASE_S": "9",
     "RETRY_CAP_S": "8",
     "BREAKER_OPEN_S": "9",
     "BREAKER_OPEN_MAX_S": "8",
     "RATE_LIMIT_WORKERS": "1",
+    # What enterprise pays for is not said.
+    "RATE_LIMIT_TIERS": "free=10:10000:2,basic=30:50000:4,pro=100:500000:16",
     "STRIPE_PRICE_ID_BASIC_MONTHLY": "price_of_two_tiers",
     "STRIPE_PRICE_ID_PRO_MONTHLY": "price_of_two_tiers",
 }
@@ -67,12 +77,39 @@ CONTRADICTIONS = {
 CONTRADICTED = (
     "S4_LLM_TIMEOUT",
     "S4_STREAM_IDLE_TIMEOUT",
+    "S4_COREF_TIMEOUT",
     "RETRY_BASE_S",
     "BREAKER_OPEN_S",
     "RATE_LIMIT_WORKERS",
+    "RATE_LIMIT_TIERS",
     "STRIPE_PRICE_ID_",
 )
 PRODUCTION: Mapping[str, str | None] = {"LLMHIVE_ENVIRONMENT": "production"}
+# What the service does with unless told otherwise; the stack itself sets some of them.
+# Source: DESIGN 3.1 to 3.8; checklist, "Required Environment Variables".
+DEFAULTS: Mapping[str, str | float] = {
+    "S4_COREF_TIMEOUT": 5.0,
+    "S4_LLM_TIMEOUT": 30.0,
+    "S4_MAX_ITERATIONS": 10,
+    "S4_MAX_WALL_CLOCK": 120.0,
+    "S4_STREAM_IDLE_TIMEOUT": 15.0,
+    "RETRY_ATTEMPTS": 3,
+    "RETRY_BASE_S": 0.5,
+    "RETRY_CAP_S": 8.0,
+    "BREAKER_OPEN_S": 30.0,
+    "BREAKER_OPEN_MAX_S": 300.0,
+    "REDIS_MAX_CONNECTIONS": 10,
+    "RATE_LIMIT_REDIS_PREFIX": "llmhive:ratelimit:",
+    "LOG_LEVEL": "INFO",
+    "STRIPE_WEBHOOK_TOLERANCE_S": SIGNATURE_TOLERANCE_S,
+    "BILLING_EVENT_LEASE_S": EVENT_LEASE_S,
+    "BILLING_EVENT_ATTEMPTS": EVENT_ATTEMPTS,
+    "BILLING_GRACE_DAYS": GRACE_DAYS,
+    "KEY_CACHE_STALE_S": 60.0,
+    "DRAIN_SECONDS": 5.0,
+    # As long as a request may take.
+    "SHUTDOWN_GRACE_S": 120.0,
+}
 
 
 @claim("configuration.wrong.all-named", proves=[promises.SETTINGS_CHECKED], needs=[can.RESTART])
@@ -195,15 +232,35 @@ def test_the_doctor_tells_effective_settings_and_no_secret(target: Target) -> No
 
 
 @claim(
-    "configuration.doctor.default-grace",
+    "configuration.doctor.defaults",
     proves=[promises.SETTINGS_CHECKED, promises.DRAINS],
     needs=[can.RESTART],
 )
-def test_unless_told_otherwise_a_stop_waits_as_long_as_a_request_may_take(target: Target) -> None:
-    with target.beside({"SHUTDOWN_GRACE_S": None, "S4_MAX_WALL_CLOCK": "33"}) as (_, run):
-        told = json.loads(run(["doctor", "--json"]).stdout)["settings"]["SHUTDOWN_GRACE_S"]
+def test_what_nobody_sets_stands_at_the_number_that_is_promised(target: Target) -> None:
+    with target.beside(dict.fromkeys(DEFAULTS)) as (_, run):
+        told = json.loads(run(["doctor", "--json"]).stdout)["settings"]
 
-    assert told["value"] == 33.0
+    assert {name: told[name]["value"] for name in DEFAULTS} == DEFAULTS
+    assert {told[name]["from"] for name in DEFAULTS} == {"default"}
+
+
+@claim(
+    "configuration.wrong.place-unusable",
+    proves=[promises.SETTINGS_CHECKED],
+    needs=[can.RESTART, can.SHELL],
+)
+def test_an_address_in_use_and_a_folder_that_cannot_be_are_told_at_the_start(
+    target: Target,
+) -> None:
+    folder, port = "/dev/null/data", str(urlsplit(target.base_url).port)
+
+    nowhere = target.try_start({"LLMHIVE_DATA_DIR": folder})
+    taken = target.shell(["serve", "--port", port])
+
+    told = (nowhere.stderr, taken.stderr)
+    assert (nowhere.code, nowhere.listened, taken.code) == (COULD_NOT_START, False, COULD_NOT_START)
+    assert (folder in told[0], f"--port {port}" in told[1]) == (True, True)
+    assert [text for text in told if "Traceback" in text] == []
 
 
 @claim(
@@ -215,6 +272,7 @@ def test_a_database_that_is_not_migrated_is_not_ready_until_it_is(target: Target
     with target.beside({"LLMHIVE_ENVIRONMENT": "staging"}) as (beside, run):
         before = beside.get(http.READY.path)
         named = (beside.get(http.HEALTH.path).json() or {})["components"]["database"]["state"]
+        doubted = run(["doctor"])
         migrated = run(["migrate"])
         after = eventually(
             lambda: beside.get(http.READY.path),
@@ -222,7 +280,9 @@ def test_a_database_that_is_not_migrated_is_not_ready_until_it_is(target: Target
             within_s=10.0,
             claim="a migrated database makes it ready",
         )
-        again = run(["migrate"])
+        again, trusted = run(["migrate"]), run(["doctor"])
 
     assert (before.status, named) == (503, "not_migrated")
     assert (migrated.code, again.code, after.status) == (0, 0, 200)
+    assert (doubted.code, trusted.code) == (1, 0)
+    assert "llmhive migrate" in doubted.stdout
