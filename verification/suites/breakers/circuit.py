@@ -22,6 +22,7 @@ PROVIDER: Final = "openai"
 BREAKER: Final = "openai:gpt-4o:0"
 CLOSED: Final = "closed"
 OPEN: Final = "open"
+HALF_OPEN: Final = "half_open"
 # BREAKER_OPEN_S of a stack as usual; its rest grows no longer than the second.
 OPEN_S: Final = 1.0
 OPEN_MAX_S: Final = 4.0
@@ -35,6 +36,11 @@ SHOWN_WITHIN_S: Final = 3.0
 def state(target: Target) -> str:
     """What one worker says of the breaker now."""
     return str(target.component(f"breaker:{BREAKER}").get("state"))
+
+
+def parents_state(target: Target) -> str:
+    """What one worker says of the breaker that stands for all connections to the provider."""
+    return str(target.component(f"breaker:{PROVIDER}").get("state"))
 
 
 def states(target: Target) -> set[str]:

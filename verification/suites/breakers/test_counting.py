@@ -20,11 +20,13 @@ from verification.harness.reach import require_every_worker
 from verification.harness.waiting import eventually, let_pass, meanwhile, together
 from verification.suites.breakers.circuit import (
     CLOSED,
+    HALF_OPEN,
     OPEN,
     OPENS_WITHIN_S,
     PROVIDER,
     asked,
     opened,
+    parents_state,
     state,
 )
 from verification.verdict import UnknownVerdict
@@ -110,9 +112,10 @@ def test_each_kind_of_trouble_opens_it_after_five_and_spares_later_callers(
     first = asked(target, user, MIN_FAILURES - 1)
     before = state(target)
     opened_by(kind, target, lambda: target.chat(user, "hello"))
-    calls = provider.journal()
+    calls, parent = provider.journal(), parents_state(target)
 
-    assert before == CLOSED
+    # Whoever answers badly was reached.
+    assert (before, parent) == (CLOSED, CLOSED)
     assert {result.body.get("provider") for result in first} == {"anthropic"}
     assert len(calls) == MIN_FAILURES
 
@@ -150,8 +153,11 @@ def test_a_provider_that_refuses_connections_opens_it_after_five(target: Target)
         first = asked(target, user, MIN_FAILURES - 1)
         before = state(target)
         opened_by("a refused connection", target, lambda: target.chat(user, "hello"))
+        parent = parents_state(target)
 
     assert before == CLOSED
+    # Open, or half open by now, since nobody tries it.
+    assert parent in {OPEN, HALF_OPEN}
     assert {result.body.get("provider") for result in first} == {"anthropic"}
 
 
@@ -191,6 +197,21 @@ def test_answers_that_moderation_stops_open_nothing(target: Target) -> None:
     assert state(target) == CLOSED
     assert {result.body.get("provider") for result in results} == {PROVIDER}
     assert {result.body.get("finish_reason") for result in results} == {"content_filter"}
+
+
+@claim("breakers.counts.half", proves=[promises.BREAKER_OPENS], needs=NEEDS, env=ALONE)
+def test_when_half_of_the_attempts_failed_it_opens_and_not_before(target: Target) -> None:
+    user, provider = target.new_user("enterprise"), target.provider(PROVIDER)
+
+    asked(target, user, MIN_FAILURES)
+    provider.fail(500)
+    asked(target, user, MIN_FAILURES - 1)
+    before = state(target)
+    opened_by("every second attempt", target, lambda: target.chat(user, "hello"))
+    calls = provider.journal()
+
+    assert before == CLOSED
+    assert [call.status for call in calls] == [200] * MIN_FAILURES + [500] * MIN_FAILURES
 
 
 @claim("breakers.counts.threshold", proves=[promises.BREAKER_OPENS], needs=NEEDS, env=SINGLE)

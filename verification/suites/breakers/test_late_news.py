@@ -12,7 +12,9 @@ from verification.harness import capabilities as can
 from verification.harness.claims import claim
 from verification.harness.waiting import eventually, let_pass, meanwhile, now_s, together
 from verification.suites.breakers.circuit import (
+    BREAKER,
     CLOSED,
+    OPEN,
     PROVIDER,
     RECOVERS_WITHIN_S,
     asked,
@@ -23,8 +25,10 @@ from verification.suites.breakers.circuit import (
 from verification.verdict import UnknownVerdict
 
 if TYPE_CHECKING:
+    from verification.harness.chat_result import ChatResult
     from verification.harness.target import Target
 
+TRANSITIONS = "llmhive_circuit_transitions_total"
 NEEDS = [can.USERS, can.SCRIPT]
 # A window that a claim can wait for, and a time-out that is longer than calls are held.
 WINDOW_S, TIMEOUT_S = 2.0, 11.0
@@ -32,6 +36,13 @@ PATIENT = {
     "RETRY_ATTEMPTS": "1",
     "S4_LLM_TIMEOUT": f"{TIMEOUT_S:g}",
     "BREAKER_WINDOW_S": f"{WINDOW_S:g}",
+}
+# A stream is held for longer than the probe of a plain call may last: its time-out and a second.
+CALL_S, HELD_S = 1.5, 4.0
+HASTY = {
+    "RETRY_ATTEMPTS": "1",
+    "S4_LLM_TIMEOUT": f"{CALL_S:g}",
+    "S4_STREAM_IDLE_TIMEOUT": "10",
 }
 # Twice as many as open it, so that a few successes beside them change nothing.
 LATE = 2 * MIN_FAILURES
@@ -103,3 +114,31 @@ def test_a_shorter_rest_asked_for_later_does_not_shorten_a_longer_one(target: Ta
 
     assert [call.status for call in calls[:2]] == [429, 429]
     assert calls[2].arrived_s - released_s >= LONGER_S
+
+
+@claim(
+    "breakers.probes.long-stream",
+    proves=[promises.BREAKER_PROBES],
+    needs=[*NEEDS, can.METRICS],
+    env=HASTY,
+)
+def test_a_probe_that_streams_for_longer_than_a_call_may_last_is_no_failure(
+    target: Target,
+) -> None:
+    user, provider = target.new_user("enterprise"), target.provider(PROVIDER)
+    provider.fail(500)
+    opened(target, user)
+    openings = target.metrics().sum(TRANSITIONS, service=BREAKER, to=OPEN)
+    streams: list[ChatResult] = []
+
+    provider.clear_rules()
+    provider.reply(chunks=["some ", "more"], hold="rest", hold_after_chunks=1)
+    with meanwhile(lambda: streams.append(target.chat(user, "hello", stream=True)), every_s=0.1):
+        provider.wait_for_held(1, within_s=RECOVERS_WITHIN_S, gate="rest")
+        let_pass(HELD_S, because="a plain call's probe would have expired by then")
+        provider.release("rest")
+    openings_later = target.metrics().sum(TRANSITIONS, service=BREAKER, to=OPEN)
+
+    probes = [one for one in streams if one.body.get("provider") == PROVIDER]
+    assert [(one.is_whole, one.reply) for one in probes[:1]] == [(True, "some more")]
+    assert openings_later == openings

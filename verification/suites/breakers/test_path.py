@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from verification.checkers.breaker_path import KeepsToThePathOf
 from verification.contract import promises
-from verification.contract.breakers import OPEN_JITTER, PROBES
+from verification.contract.breakers import OPEN_JITTER, PROBES, SUCCESSES
 from verification.contract.metrics import CIRCUIT_STATES
 from verification.contract.redis_keys import circuit_key
 from verification.harness import capabilities as can
@@ -212,19 +212,19 @@ def test_probes_whose_workers_are_killed_are_not_waited_for_for_ever(target: Tar
 
 
 @claim("breakers.closes.by-three", proves=[promises.BREAKER_CLOSES], needs=NEEDS, workers=2)
-def test_one_lucky_probe_does_not_close_it_and_one_failure_opens_it(target: Target) -> None:
+def test_two_lucky_probes_do_not_close_it_and_one_failure_opens_it(target: Target) -> None:
     user, provider = target.new_user("enterprise"), target.provider(PROVIDER)
     provider.fail(500)
     opened(target, user)
     before, seen = len(provider.journal()), set()
 
     provider.clear_rules()
-    provider.reply(times=1, text="lucky")
+    provider.reply(times=SUCCESSES - 1, text="lucky")
     provider.fail(500)
     with meanwhile(lambda: seen.add(state(target)), every_s=0.02):
         eventually(
             lambda: (asked(target, user, 1), provider.journal())[1],
-            until=lambda calls: len(calls) >= before + 3,
+            until=lambda calls: len(calls) >= before + SUCCESSES + 1,
             within_s=RECOVERS_WITHIN_S,
             claim="probes go on",
             every_s=0.05,
@@ -232,7 +232,7 @@ def test_one_lucky_probe_does_not_close_it_and_one_failure_opens_it(target: Targ
     calls = provider.journal()[before:]
 
     assert CLOSED not in seen
-    assert [call.status for call in calls][:2] == [200, 500]
+    assert [call.status for call in calls][:SUCCESSES] == [200] * (SUCCESSES - 1) + [500]
     assert OPEN in seen
 
 

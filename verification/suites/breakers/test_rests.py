@@ -6,11 +6,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from verification.contract import promises
-from verification.contract.breakers import MIN_FAILURES, OPEN_JITTER
+from verification.contract.breakers import MIN_FAILURES, OPEN_JITTER, OPEN_S
+from verification.contract.redis_keys import circuit_key
 from verification.harness import capabilities as can
 from verification.harness.claims import claim
 from verification.harness.waiting import eventually, meanwhile
-from verification.suites.breakers.circuit import PROVIDER, asked, recovered
+from verification.suites.breakers.circuit import OPEN, OPENS_WITHIN_S, PROVIDER, asked, recovered
 from verification.verdict import UnknownVerdict
 
 if TYPE_CHECKING:
@@ -30,6 +31,16 @@ SHORT = {
 RESTS_S = (FIRST_S, FIRST_S * 2, LONGEST_S, LONGEST_S)
 OPENS = MIN_FAILURES - 1
 LEAST = 1 - OPEN_JITTER
+# As documented. What opens at one moment would end at one moment, but for the jitter: of four
+# ends over 6 s, all lie within so little once in fifty thousand times.
+DOCUMENTED = {
+    "BREAKER_OPEN_S": f"{OPEN_S:g}",
+    "BREAKER_OPEN_MAX_S": "300",
+    "RETRY_ATTEMPTS": "1",
+}
+APART_S = 0.1
+BOTH_AND_PARENTS = ("openai", "openai:gpt-4o:0", "anthropic", "anthropic:claude-sonnet-4-5:0")
+FIELDS = {"state", "epoch", "open_until", "reason", "forced"}
 # All rests together take less than 7 s.
 RESTED_WITHIN_S = 25.0
 # Somebody asks twenty times a second. Two calls can lie apart as far as the shortest rest only if
@@ -93,3 +104,32 @@ def test_rests_grow_to_the_longest_and_begin_anew_once_it_was_closed(target: Tar
             raise UnknownVerdict(f"the caller itself paused for {seconds:.2f} s")
     assert grew == [True] * len(RESTS_S)
     assert (is_bounded, is_anew) == (True, True)
+
+
+@claim(
+    "breakers.rests.spread",
+    proves=[promises.BREAKER_RESTS, promises.BREAKER_KEYS],
+    needs=[can.USERS, can.SCRIPT, can.REDIS_READ, can.FAULTS],
+    env=DOCUMENTED,
+    faults=["openai", "anthropic"],
+)
+def test_breakers_that_open_together_rest_as_documented_and_end_apart(target: Target) -> None:
+    user, keys = target.new_user("enterprise"), [*map(circuit_key, BOTH_AND_PARENTS)]
+
+    before_s = target.redis.time_s()
+    with target.faults.refuse("openai"), target.faults.refuse("anthropic"):
+        records = eventually(
+            lambda: (target.chat(user, "hello"), [*map(target.redis.hash, keys)])[1],
+            until=lambda found: [one.get("state") for one in found] == [OPEN] * len(keys),
+            within_s=OPENS_WITHIN_S,
+            claim="the breakers of both providers open, and their parents",
+        )
+    after_s = target.redis.time_s()
+
+    ends_s = [int(record["open_until"]) / 1000 for record in records]
+    assert [sorted(FIELDS - record.keys()) for record in records] == [[]] * len(keys)
+    assert [bool(record["reason"]) for record in records] == [True] * len(keys)
+    assert len({record["epoch"] for record in records}) == len(keys)
+    assert before_s + OPEN_S * LEAST <= min(ends_s)
+    assert max(ends_s) <= after_s + OPEN_S * (1 + OPEN_JITTER)
+    assert max(ends_s) - min(ends_s) > APART_S

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from verification.harness.target import Target, User
 
 NEEDS = [can.USERS, can.SCRIPT]
+# Of the providers in their order.
+MODELS = ["gpt-4o", "claude-sonnet-4-5"]
 # No breaker opens, so that every request asks the first provider.
 SHORT_OF_RETRIES = {
     "BREAKER_MIN_FAILURES": "1000",
@@ -51,7 +53,9 @@ TROUBLE: dict[str, dict[str, Any]] = {
     "a model that is gone": {"status": 404},
 }
 # What may have passed when it is asked again at once.
-PASSING = (408, 409, 500, 529)
+PASSING = (408, 409, 500, 502, 503, 504, 529)
+# And two that ask for a long rest: the shorter one ends first, and seconds pass meanwhile.
+SOON_S, TOO_LATE_S, PASSED_S = 300, 3000, 60
 # Well within the wall clock.
 REST_S = 1.0
 LATER = "later"
@@ -68,23 +72,45 @@ REFUSALS = (400, 413, 422)
 def test_for_each_kind_of_trouble_the_other_provider_answers_with_its_own_key(
     target: Target,
 ) -> None:
-    user, (first, second) = target.new_user("enterprise"), target.providers
-    before = target.settled_metrics()
+    user, names, before = target.new_user("enterprise"), target.providers, target.settled_metrics()
+    ways = [(model, on) for model in MODELS for on in (False, True)]
 
-    answered = {}
+    answered, used = {}, 0
     for kind, reply in TROUBLE.items():
-        target.provider(first).clear_rules()
-        target.provider(first).reply(**reply)
-        results = together_over((False, True), lambda on: target.chat(user, "hello", stream=on))
+        for name, model in zip(names, MODELS, strict=True):
+            target.provider(name).clear_rules()
+            target.provider(name).reply(contains=f"of {model}", **reply)
+        results = together_over(
+            ways, lambda way: target.chat(user, f"of {way[0]}", model=way[0], stream=way[1])
+        )
         answered[kind] = [(one.is_whole, one.body.get("provider")) for one in results]
+        used += sum(one.body["usage"]["total_tokens"] for one in results if one.is_whole)
     after = target.settled_metrics()
 
-    fallbacks = [m.sum("llmhive_fallbacks_total", provider=second) for m in (before, after)]
-    tokens = [m.sum("llmhive_tokens_total") for m in (before, after)]
-    assert answered == {kind: [(True, second)] * 2 for kind in TROUBLE}
-    assert {call.key for call in target.provider(second).journal()} == {target.provider(second).key}
-    assert fallbacks[1] - fallbacks[0] == 2 * len(TROUBLE)
-    assert tokens[1] > tokens[0]
+    others = [(True, name) for name in reversed(names) for _ in (False, True)]
+    assert answered == dict.fromkeys(TROUBLE, others)
+    for name in names:
+        fell = [m.sum("llmhive_fallbacks_total", provider=name) for m in (before, after)]
+        keys = {call.key for call in target.provider(name).journal()}
+        assert (fell[1] - fell[0], keys) == (2 * len(TROUBLE), {target.provider(name).key})
+    assert after.sum("llmhive_tokens_total") - before.sum("llmhive_tokens_total") == used
+
+
+@claim(
+    "chat.fallback.no-reason",
+    proves=[promises.FALLBACK, promises.NEVER_HALF_AN_ANSWER],
+    needs=NEEDS,
+    env=UNBROKEN,
+)
+def test_an_answer_that_does_not_say_why_it_ended_is_not_taken_for_whole(target: Target) -> None:
+    user, names = target.new_user("enterprise"), target.providers
+    for name, model in zip(names, MODELS, strict=True):
+        target.provider(name).reply(contains=f"of {model}", finish_reason=None)
+
+    results = together_over(MODELS, lambda model: target.chat(user, f"of {model}", model=model))
+
+    answered = [(one.is_whole, one.body.get("provider")) for one in results]
+    assert answered == [(True, name) for name in reversed(names)]
 
 
 @claim(
@@ -118,8 +144,8 @@ def test_a_limit_that_all_providers_set_is_waited_for_if_short_and_not_told_as_t
     target: Target,
 ) -> None:
     user, short = target.new_user("enterprise"), {"retry-after": f"{REST_S:g}"}
-    long = {"retry-after": "86400", "x-ratelimit-remaining-requests": "0"}
-    for name in target.providers:
+    for name, rest_s in zip(target.providers, (SOON_S, TOO_LATE_S), strict=True):
+        long = {"retry-after": f"{rest_s}", "x-ratelimit-remaining-requests": "0"}
         target.provider(name).reply(times=1, status=429, headers=short)
         target.provider(name).reply(contains=LATER, status=429, headers=long)
 
@@ -129,7 +155,8 @@ def test_a_limit_that_all_providers_set_is_waited_for_if_short_and_not_told_as_t
 
     assert (waited.status, waited.answer.seconds >= REST_S) == (200, True)
     assert [(one.status, one.code) for one in results] == [(503, "no_provider_available")] * 2
-    assert [one.answer.retry_after_s is not None for one in results] == [True] * 2
+    told_s = [one.answer.retry_after_s or 0 for one in results]
+    assert [SOON_S - PASSED_S <= each <= SOON_S + 1 for each in told_s] == [True] * 2, told_s
     assert [each for each in headers if "x-ratelimit-remaining-requests" in each] == []
     assert [each for each in headers if ";r=0" in each.get("ratelimit", "")] == []
 

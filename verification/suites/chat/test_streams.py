@@ -8,7 +8,7 @@ from verification.contract import promises
 from verification.contract.http import CHAT_FIELDS, USAGE_FIELDS
 from verification.harness.claims import claim
 from verification.harness.waiting import eventually, together_over
-from verification.suites.chat.test_fallbacks import NEEDS, UNBROKEN
+from verification.suites.chat.test_fallbacks import MODELS, NEEDS, UNBROKEN
 
 if TYPE_CHECKING:
     from verification.harness.chat_result import ChatResult
@@ -20,8 +20,7 @@ PIECES = [TEXT[at : at + 3] for at in range(0, len(TEXT), 3)]
 # machine reads most of the parts one by one.
 WIDE = "日" * 600
 APART_S = 0.02
-# Of the providers in their order, and each vendor's word for an answer that grew too long.
-MODELS = ["gpt-4o", "claude-sonnet-4-5"]
+# Each vendor's word for an answer that grew too long.
 TOO_LONG = ["length", "max_tokens"]
 BEGINNING = ["one ", "two ", "three "]
 WHOLE = "".join(BEGINNING)
@@ -31,6 +30,7 @@ BROKEN: dict[str, dict[str, Any]] = {
     "closed in the middle": {"cut_after_chunks": 3, "cut": "fin"},
     "reset in the middle": {"cut_after_chunks": 3, "cut": "rst"},
     "without its end": {"omit_terminal": True},
+    "without a reason": {"finish_reason": None},
     "an error inside": {"error_event": True},
     "silent in the middle": {"hold": "never", "hold_after_chunks": 3},
 }
