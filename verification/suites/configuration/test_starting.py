@@ -7,7 +7,7 @@ import secrets
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from verification.contract import http, promises
+from verification.contract import http, promises, redis_keys
 from verification.contract.billing import (
     EVENT_ATTEMPTS,
     EVENT_LEASE_S,
@@ -99,7 +99,7 @@ DEFAULTS: Mapping[str, str | float] = {
     "BREAKER_OPEN_S": 30.0,
     "BREAKER_OPEN_MAX_S": 300.0,
     "REDIS_MAX_CONNECTIONS": 10,
-    "RATE_LIMIT_REDIS_PREFIX": "llmhive:ratelimit:",
+    "RATE_LIMIT_REDIS_PREFIX": redis_keys.PREFIX,
     "LOG_LEVEL": "INFO",
     "STRIPE_WEBHOOK_TOLERANCE_S": SIGNATURE_TOLERANCE_S,
     "BILLING_EVENT_LEASE_S": EVENT_LEASE_S,
