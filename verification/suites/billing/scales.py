@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+# Where deliveries are counted, by type and by what became of them.
+EVENTS: Final = "llmhive_webhook_events_total"
 # Seconds, so that a claim sees both sides of it.
 GRACE_S: Final = 4.0
 ATTEMPTS: Final = 3

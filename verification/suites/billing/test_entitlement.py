@@ -18,7 +18,7 @@ from verification.harness.claims import claim
 from verification.harness.limit_fields import limit_fields
 from verification.harness.stripe_objects import API_VERSIONS
 from verification.harness.waiting import eventually
-from verification.suites.billing.scales import GRACE_S, SMALL
+from verification.suites.billing.scales import EVENTS, GRACE_S, SMALL
 from verification.verdict import UnknownVerdict
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ STATUSES = (
     "canceled", "a_status_of_tomorrow",
 )  # fmt: skip
 HOUR_S = 3600
-OUTCOMES = "llmhive_webhook_events_total"
 
 
 def subscribe(
@@ -318,7 +317,7 @@ def test_unknown_types_and_the_wrong_mode_are_acknowledged_and_change_nothing(
     user = target.new_customer()
     of = stripe_objects.subscription(user, plan="pro")
     target.stripe.put(subscription=of)
-    before = target.settled_metrics().sum(OUTCOMES, outcome="wrong_livemode")
+    before = target.settled_metrics().sum(EVENTS, outcome="wrong_livemode")
 
     unknown = billing.deliver(target, stripe_events.event("price.updated", of, user=user.id))
     live = billing.deliver(target, stripe_events.subscription_created(of, livemode=True))
@@ -326,7 +325,7 @@ def test_unknown_types_and_the_wrong_mode_are_acknowledged_and_change_nothing(
     assert (unknown.status, live.status) == (200, 200)
     assert billing.subscription(target, user)["tier"] == "free"
     assert billing.read_ledger(target, user) == []
-    assert target.settled_metrics().sum(OUTCOMES, outcome="wrong_livemode") == before + 1
+    assert target.settled_metrics().sum(EVENTS, outcome="wrong_livemode") == before + 1
 
 
 @claim("billing.stripe.called-with-its-key", proves=[promises.STRIPE_KEY], needs=NEEDS)

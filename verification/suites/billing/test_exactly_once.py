@@ -14,7 +14,7 @@ from verification.harness import billing, clock, stripe_events, stripe_objects
 from verification.harness import capabilities as can
 from verification.harness.claims import claim
 from verification.harness.waiting import eventually, meanwhile, now_s, together
-from verification.suites.billing.scales import SMALL
+from verification.suites.billing.scales import EVENTS, SMALL
 from verification.verdict import UnknownVerdict
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from verification.harness.users import User
     from verification.history import History
 
-EVENTS = "llmhive_webhook_events_total"
 NEEDS = [can.STRIPE_SECRET, can.USERS, can.SCRIPT]
 # A delivery is redelivered by Stripe for days; a claim waits seconds for the one that is taken.
 REDELIVERED_WITHIN_S = 8.0

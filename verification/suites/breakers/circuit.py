@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PROVIDER: Final = "openai"
 BREAKER: Final = "openai:gpt-4o:0"
+TRANSITIONS: Final = "llmhive_circuit_transitions_total"
 CLOSED: Final = "closed"
 OPEN: Final = "open"
 HALF_OPEN: Final = "half_open"

@@ -17,6 +17,7 @@ from verification.suites.breakers.circuit import (
     OPEN,
     PROVIDER,
     RECOVERS_WITHIN_S,
+    TRANSITIONS,
     asked,
     opened,
     recovered,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from verification.harness.chat_result import ChatResult
     from verification.harness.target import Target
 
-TRANSITIONS = "llmhive_circuit_transitions_total"
 NEEDS = [can.USERS, can.SCRIPT]
 # A window that a claim can wait for, and a time-out that is longer than calls are held.
 WINDOW_S, TIMEOUT_S = 2.0, 11.0

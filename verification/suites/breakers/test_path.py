@@ -19,6 +19,7 @@ from verification.suites.breakers.circuit import (
     OPEN,
     PROVIDER,
     RECOVERS_WITHIN_S,
+    TRANSITIONS,
     asked,
     look,
     most_at_once,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from verification.harness.target import Target
     from verification.history import History
 
-TRANSITIONS = "llmhive_circuit_transitions_total"
 REDIS_FAILURES = "llmhive_redis_failures_total"
 NEEDS = [can.USERS, can.SCRIPT, can.WORKERS]
 # Open for longer than news may take, so that late attempts can be told from early ones.
