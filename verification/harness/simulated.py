@@ -88,9 +88,8 @@ class Simulator:
         self._do("POST", "/_control/rules", {"rules": list(rules)})
 
     def clear(self) -> None:
-        """Forget all rules, calls and gates; who still waits at one is reset."""
-        for what in ("rules", "gates", "journal"):
-            self._do("DELETE", f"/_control/{what}")
+        """Forget all rules, calls, gates and objects; who still waits at a gate is reset."""
+        self._do("DELETE", "/_control/all")
 
     def clear_rules(self) -> None:
         """Forget all rules, keep the calls: the provider is healthy again."""
@@ -188,11 +187,6 @@ def _match(contains: str | None, key: str | None) -> dict[str, str]:
 
 class SimulatedStripe(Simulator):
     """The simulated Stripe API: the objects that the service fetches."""
-
-    def clear(self) -> None:
-        """Forget all rules, calls, gates and objects."""
-        super().clear()
-        self._do("DELETE", "/_control/objects")
 
     def put(
         self,

@@ -37,13 +37,11 @@ class Control:
             ("GET", "identity"): self._identity,
             ("POST", "rules"): self._append_rules,
             ("DELETE", "rules"): lambda _: self._rules.forget(),
+            ("DELETE", "all"): lambda _: self._forget(),
             ("GET", "journal"): self._calls,
-            ("DELETE", "journal"): lambda _: self._journal.forget(),
             ("POST", "gates"): self._open_gate,
-            ("DELETE", "gates"): lambda _: self._gates.forget(),
             ("GET", "objects"): lambda _: self._peer.objects(),
             ("PUT", "objects"): lambda request: self._peer.put(_json(request)),
-            ("DELETE", "objects"): lambda _: self._peer.forget_objects(),
         }
 
     def answer(self, request: Request) -> Answer:
@@ -61,6 +59,13 @@ class Control:
 
     def _identity(self, _: Request) -> dict[str, Any]:
         return {"name": self._peer.name, "pid": os.getpid(), "troubles": self.troubles}
+
+    def _forget(self) -> None:
+        """Rules first, so that nobody comes to a gate by one that is to go."""
+        self._rules.forget()
+        self._gates.forget()
+        self._journal.forget()
+        self._peer.forget_objects()
 
     def _append_rules(self, request: Request) -> dict[str, Any]:
         told = _object(_json(request), frozenset({"rules"}))

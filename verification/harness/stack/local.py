@@ -79,8 +79,8 @@ class LiveStack:
 
     def end_claim(self) -> list[str]:
         """Heal whatever the claim left, and give the names of the links that it left ill."""
-        left = self.stack.faults.left_over()
-        self.stack.faults.heal_all()
+        if left := self.stack.faults.left_over():
+            self.stack.faults.heal_all()
         providers = self.stack.providers
         disturbed = {entry["link"] for entry in self.stack.faults.log} & set(providers)
         disturbed |= {name for name, one in providers.items() if one.was_disturbing}
