@@ -33,8 +33,8 @@ class EachOnce(LoadGroupScheduling):  # type: ignore[misc]  # xdist ships no typ
         """Give a worker the unit that fits its stack, or else the next one."""
         waiting = {Unit.of(scope): scope for scope in self.workqueue}
         last = {each: self._last(each) for each in self.assigned_work}
-        taken = {name for each, name in last.items() if each is not node and name}
-        chosen = next_unit(list(waiting), last=last.get(node), taken=taken)
+        others = [name for each, name in last.items() if each is not node and name]
+        chosen = next_unit(list(waiting), last=last.get(node), others=others)
         self.workqueue.move_to_end(waiting[chosen], last=False)
         super()._assign_work_unit(node)
 

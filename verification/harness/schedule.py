@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -79,17 +80,22 @@ class Unit:
         return cls(found[2], int(found[3]), is_urgent=found[1] == URGENT)
 
 
-def next_unit(waiting: Sequence[Unit], *, last: str | None, taken: Collection[str]) -> Unit:
+def next_unit(waiting: Sequence[Unit], *, last: str | None, others: Sequence[str]) -> Unit:
     """The unit for a worker that is free: of its stack's configuration if it can be.
 
+    Otherwise of the configuration that would have most units left for each worker at it, so that
+    nobody stands before a long one alone at the end.
+
     Takes: at least one unit in their order, the configuration that the worker had `last`, and
-    those `taken` by the others, which go on with them as long as there is something else.
+    the one that each of the `others` is at.
     """
     if waiting[0].is_urgent:
         return waiting[0]
+    left, at = Counter(unit.configuration for unit in waiting), Counter(others)
     own = (unit for unit in waiting if unit.configuration == last)
-    free = (unit for unit in waiting if unit.configuration not in taken)
-    return next(own, None) or next(free, None) or waiting[0]
+    return next(own, None) or max(
+        waiting, key=lambda unit: left[unit.configuration] / (1 + at[unit.configuration])
+    )
 
 
 def soonest(jobs: Sequence[Job], rank: Callable[[Job], int]) -> list[list[Job]]:

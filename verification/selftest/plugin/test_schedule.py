@@ -85,18 +85,26 @@ A, B, C = (Unit(name, number, is_urgent=False) for number, name in enumerate("ab
 
 
 def test_a_worker_goes_on_with_the_configuration_of_its_stack() -> None:
-    assert next_unit([A, B, C], last="b", taken=()) == B
+    assert next_unit([A, B, C], last="b", others=[]) == B
 
 
 def test_a_worker_leaves_to_others_what_they_are_at_while_there_is_something_else() -> None:
-    assert next_unit([A, B], last=None, taken={"a"}) == B
-    assert next_unit([A, B], last=None, taken={"a", "b"}) == A
+    assert next_unit([A, B], last=None, others=["a"]) == B
+    assert next_unit([A, B], last=None, others=["a", "b"]) == A
+
+
+def test_a_worker_helps_where_most_is_left_for_each() -> None:
+    long = [Unit("a", number, is_urgent=False) for number in range(5)]
+
+    assert next_unit([*long, B], last=None, others=["a"]) == long[0]
+    assert next_unit([*long, B], last=None, others=["a"] * 4) == long[0]
+    assert next_unit([*long, B], last=None, others=["a"] * 5) == B
 
 
 def test_an_urgent_unit_waits_for_nothing() -> None:
     urgent = Unit("a", 0, is_urgent=True)
 
-    assert next_unit([urgent, B], last="b", taken={"a"}) == urgent
+    assert next_unit([urgent, B], last="b", others=["a"]) == urgent
 
 
 def test_a_unit_is_known_by_the_name_of_its_group() -> None:
