@@ -297,18 +297,12 @@ class Target:
         """
         self.process.restart(env or {}, within_s=within_s)
 
-    def try_start(
-        self,
-        env: Mapping[str, str | None],
-        *,
-        workers: int = 1,
-        within_s: float = START_WITHIN_S,
-    ) -> Finished:
+    def try_start(self, env: Mapping[str, str | None], *, workers: int = 1) -> Finished:
         """Start a second service beside, with `env` added; how it ended, or that it listened.
 
         Gives: Finished(code, stdout, stderr, listened); when it listened it was then stopped.
         """
-        return self.process.try_start(env, workers=workers, within_s=within_s)
+        return self.process.try_start(env, workers=workers, within_s=START_WITHIN_S)
 
     @contextmanager
     def beside(
@@ -322,9 +316,11 @@ class Target:
         with self.process.beside(env, is_read=is_read, within_s=START_WITHIN_S) as other:
             yield self._http_to(other.url), other.run
 
-    def shell(self, arguments: Sequence[str], *, timeout_s: float = 30.0) -> Finished:
-        """Run `llmhive <arguments>` in the service's environment and give how it ended."""
-        return self._stack.need(can.SHELL).shell.run(arguments, timeout_s=timeout_s)
+    def shell(
+        self, arguments: Sequence[str], env: Mapping[str, str | None] | None = None
+    ) -> Finished:
+        """Run `llmhive <arguments>` in the service's environment, `env` on top, 30 s at most."""
+        return self._stack.need(can.SHELL).shell.run(arguments, env=env, timeout_s=30.0)
 
     def logs(self, contains: str | None = None) -> list[dict[str, Any]]:
         """The service's JSON log lines so far, those whose text holds `contains`."""

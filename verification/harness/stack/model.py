@@ -102,8 +102,10 @@ class UserSource(Protocol):
 class Shell(Protocol):
     """The service's own commands, in the service's environment."""
 
-    def run(self, arguments: Sequence[str], *, timeout_s: float) -> Finished:
-        """Run `llmhive <arguments>` to its end."""
+    def run(
+        self, arguments: Sequence[str], *, env: Mapping[str, str | None] | None, timeout_s: float
+    ) -> Finished:
+        """Run `llmhive <arguments>` to its end, with `env` on top; None removes a variable."""
 
 
 class MetricsSource(Protocol):

@@ -248,9 +248,16 @@ class Service:
 
     # Shell
 
-    def run(self, arguments: Sequence[str], *, timeout_s: float = COMMAND_WITHIN_S) -> Finished:
-        """Run `llmhive <arguments>` in the service's environment and folder."""
-        return run_command(self.folder, self.data, self.settings, arguments, timeout_s=timeout_s)
+    def run(
+        self,
+        arguments: Sequence[str],
+        *,
+        env: Mapping[str, str | None] | None = None,
+        timeout_s: float = COMMAND_WITHIN_S,
+    ) -> Finished:
+        """Run `llmhive <arguments>` in the service's environment and folder, with `env` on top."""
+        settings = merged(self.settings, env or {})
+        return run_command(self.folder, self.data, settings, arguments, timeout_s=timeout_s)
 
     # UserSource
 
