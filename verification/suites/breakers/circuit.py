@@ -64,7 +64,7 @@ def look(target: Target, history: History) -> None:
 
 def watched(target: Target, history: History) -> Meanwhile:
     """Look again and again while the context lasts."""
-    return meanwhile(lambda: look(target, history), every_s=0.02)
+    return meanwhile(lambda: look(target, history), every_s=0.05)
 
 
 def shown(target: Target, word: str) -> float | None:
@@ -106,5 +106,5 @@ def recovered(target: Target, user: User) -> None:
         until=lambda seen: seen == {CLOSED},
         within_s=RECOVERS_WITHIN_S,
         claim="the breaker of a healthy provider closes on every worker",
-        every_s=0.1,  # who waits long must not use up a limit
+        every_s=0.2,  # who waits long must not use up a limit
     )

@@ -6,6 +6,7 @@ import json
 import time
 from contextlib import ExitStack
 from email.utils import formatdate
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,6 +28,7 @@ from verification.suites.breakers.circuit import (
     asked,
     opened,
     parents_state,
+    recovered,
     state,
 )
 from verification.verdict import UnknownVerdict
@@ -102,41 +104,44 @@ def opened_by(kind: str, target: Target, ask: Callable[[], object]) -> None:
 
 
 @claim("breakers.counts.trouble", proves=[promises.BREAKER_COUNTS], needs=NEEDS, env=ALONE)
-@pytest.mark.parametrize("kind", TROUBLE)
-def test_each_kind_of_trouble_opens_it_after_five_and_spares_later_callers(
-    kind: str, target: Target
-) -> None:
-    user, provider = target.new_user("pro"), target.provider(PROVIDER)
-    provider.reply(**TROUBLE[kind])
+def test_each_kind_of_trouble_opens_it_after_five_and_spares_later_callers(target: Target) -> None:
+    provider = target.provider(PROVIDER)
 
-    first = asked(target, user, MIN_FAILURES - 1)
-    before = state(target)
-    opened_by(kind, target, lambda: target.chat(user, "hello"))
-    calls, parent = provider.journal(), parents_state(target)
+    for kind, reply in TROUBLE.items():
+        user, already = target.new_user("enterprise"), len(provider.journal())
+        provider.reply(**reply)
+        first = asked(target, user, MIN_FAILURES - 1)
+        before = state(target)
+        opened_by(kind, target, partial(target.chat, user, "hello"))
+        calls, parent = provider.journal()[already:], parents_state(target)
+        provider.clear_rules()
+        recovered(target, user)
 
-    # Whoever answers badly was reached.
-    assert (before, parent) == (CLOSED, CLOSED)
-    assert {result.body.get("provider") for result in first} == {"anthropic"}
-    assert len(calls) == MIN_FAILURES
+        # Whoever answers badly was reached.
+        assert (kind, before, parent) == (kind, CLOSED, CLOSED)
+        assert {result.body.get("provider") for result in first} == {"anthropic"}
+        assert (kind, len(calls)) == (kind, MIN_FAILURES)
 
 
 @claim("breakers.counts.broken-streams", proves=[promises.BREAKER_COUNTS], needs=NEEDS, env=ALONE)
-@pytest.mark.parametrize("kind", BROKEN_STREAMS)
-def test_streams_that_break_in_the_middle_open_it_like_any_failure(
-    kind: str, target: Target
-) -> None:
-    user, provider = target.new_user("pro"), target.provider(PROVIDER)
-    provider.reply(chunks=BEGINNING, **BROKEN_STREAMS[kind])
+def test_streams_that_break_in_the_middle_open_it_like_any_failure(target: Target) -> None:
+    provider = target.provider(PROVIDER)
 
-    first = together(MIN_FAILURES - 1, lambda: target.chat(user, "hello", stream=True))
-    before = state(target)
-    opened_by(kind, target, lambda: target.chat(user, "hello", stream=True))
-    calls, spared = provider.journal(), target.chat(user, "hello", stream=True)
+    for kind, broken in BROKEN_STREAMS.items():
+        user, already = target.new_user("enterprise"), len(provider.journal())
+        provider.reply(chunks=BEGINNING, **broken)
+        ask = partial(target.chat, user, "hello", stream=True)
+        first = together(MIN_FAILURES - 1, ask)
+        before = state(target)
+        opened_by(kind, target, ask)
+        calls, spared = provider.journal()[already:], ask()
+        provider.clear_rules()
+        recovered(target, user)
 
-    assert before == CLOSED
-    assert {result.code for result in first} == {"no_provider_available"}
-    assert len(calls) == MIN_FAILURES
-    assert (spared.is_whole, spared.body.get("provider")) == (True, "anthropic")
+        assert (kind, before) == (kind, CLOSED)
+        assert {result.code for result in first} == {"no_provider_available"}
+        assert (kind, len(calls)) == (kind, MIN_FAILURES)
+        assert (spared.is_whole, spared.body.get("provider")) == (True, "anthropic")
 
 
 @claim(
@@ -268,6 +273,7 @@ def limited(
         until=lambda calls: len(calls) >= 2,
         within_s=10.0,
         claim=f"it is asked again after a rest that was asked for in {form}",
+        every_s=0.1,  # who waits long must not use up a limit
     )
 
     assert first.body.get("provider") == "anthropic"
