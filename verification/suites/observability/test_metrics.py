@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from verification.contract import http, promises
 from verification.contract.metrics import BY_NAME, DURATION_BUCKETS_BEYOND_S
-from verification.contract.tiers import FREE, WINDOW_S
 from verification.harness import capabilities as can
 from verification.harness.claims import claim
 from verification.harness.waiting import eventually, together
+from verification.suites.limits.scales import CALM, FREE
 
 if TYPE_CHECKING:
     from verification.harness.metrics_view import Metrics
@@ -151,7 +151,8 @@ def test_errors_are_counted_by_code_also_those_inside_a_stream(target: Target) -
     "observability.metrics.refusals",
     proves=[promises.REFUSALS_SHOWN],
     needs=[can.USERS, can.METRICS],
-    env={"RATE_LIMIT_WINDOW_S": str(WINDOW_S)},
+    env=CALM,
+    workers=2,
 )
 def test_refusals_are_counted_by_the_limit_that_refused(target: Target) -> None:
     user, name = target.new_user(), "llmhive_ratelimit_blocks_total"
