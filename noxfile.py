@@ -323,11 +323,11 @@ def verify(session: nox.Session) -> None:
     covered = measured(wheel, arguments) if "--coverage" in session.posargs else None
     if not covered and not is_among(arguments, "--target"):
         service(wheel)
-    # No claim uses hypothesis, and each process would load it.
-    pytest = [suite, "-m", "pytest", "-q", "-p", "no:hypothesispytest", "verification/suites"]
+    # No claim uses hypothesis or anyio, and each process would load them.
+    pytest = [suite, "-m", "pytest", "-q", "-p", "no:hypothesispytest", "-p", "no:anyio"]
     if not any(argument.startswith(("-n", "--numprocesses")) for argument in arguments):
-        arguments += ["-n", "4"]  # claims wait more than they compute
-    code = run([*pytest, f"--reports={REPORTS / 'verify'}", *arguments])
+        arguments += ["-n", "5"]  # claims wait more than they compute
+    code = run([*pytest, "verification/suites", f"--reports={REPORTS / 'verify'}", *arguments])
     if covered:
         report_coverage(covered)
     end(session, code)
