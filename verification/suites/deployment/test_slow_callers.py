@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from verification.contract import http, promises
 from verification.harness import capabilities as can
 from verification.harness.claims import claim
-from verification.harness.waiting import eventually, let_pass, meanwhile, together_over
+from verification.harness.waiting import eventually, let_pass, meanwhile, now_s, together_over
+from verification.verdict import UnknownVerdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 ENDED_WITHIN_S = 30.0
 # Nothing else ends what these claims let hang.
 PATIENT = dict.fromkeys(("S4_LLM_TIMEOUT", "S4_STREAM_IDLE_TIMEOUT", "S4_MAX_WALL_CLOCK"), "120")
-SOON = {**PATIENT, "BODY_DEADLINE_S": "1", "UNREAD_DEADLINE_S": "1"}
+BODY_S = 1.0
+SOON = {**PATIENT, "BODY_DEADLINE_S": f"{BODY_S:g}", "UNREAD_DEADLINE_S": "1"}
 # More than the kernel keeps for a connection.
 PIECES, PIECE = 800, "x" * 16_000
 # Never silent for as long as the bound, and many times the bound in all; fewer than are announced.
@@ -69,11 +72,12 @@ def test_a_body_that_comes_in_drops_is_not_waited_for_any_longer(target: Target)
         return target.metrics().sum(ERRORS, code="body_late")
 
     waited_for: list[str] = []
-    wanted = late() + len(NEED_A_BODY)
+    wanted, sent_s = late() + len(NEED_A_BODY), {path: [now_s()] for path in NEED_A_BODY}
 
     def dripping(path: str) -> Iterator[bytes]:
         yield half_a_request(path, key)
         for _ in range(DROPS):
+            sent_s[path].append(now_s())
             if late() >= wanted:
                 return
             let_pass(DROP_EVERY_S, because="the rest of the body comes in drops")
@@ -85,6 +89,9 @@ def test_a_body_that_comes_in_drops_is_not_waited_for_any_longer(target: Target)
     )
 
     counted = target.settled_metrics().sum(ERRORS, code="body_late")
+    paused_s = max(later - earlier for each in sent_s.values() for earlier, later in pairwise(each))
+    if paused_s >= BODY_S:
+        raise UnknownVerdict(f"the caller paused for {paused_s:.2f} s, which is no drop after drop")
     assert (waited_for, counted) == ([], wanted)
 
 
