@@ -1,6 +1,6 @@
 """A whole stack on this machine: Redis, simulators, Toxiproxy before each, and the service.
 
-Redis, proxies and service belong to one configuration; Toxiproxy and the pool of
+Proxies and service belong to one configuration; Toxiproxy and the pools of Redis and of
 simulators to the worker. Everything listens on loopback.
 """
 
@@ -24,6 +24,7 @@ from verification.harness.service_logs import ServiceLogs
 from verification.harness.stack import defaults
 from verification.harness.stack.model import Stack, StackError
 from verification.harness.stack.prepared_data import PreparedData
+from verification.harness.stack.redis_pool import RedisPool
 from verification.harness.stack.service import Service, merged, new_instance
 from verification.harness.stack.simulators import Trio, TrioPool
 from verification.harness.toxiproxy_link import Link, Toxiproxy, ToxiproxyError
@@ -138,13 +139,12 @@ class LiveStack:
         return True
 
     def close(self) -> None:
-        """End the service and Redis, remove proxies and data."""
+        """End the service, remove its proxies."""
         self.service.end()
         with suppress(ToxiproxyError):  # it may have died; its proxies with it
             for link in self.links.values():
                 link.close()
         self.stack.redis.close()
-        self.redis.stop()
 
 
 class LocalStacks:
@@ -156,6 +156,7 @@ class LocalStacks:
         self.worker = worker
         self.folder = Path(tempfile.mkdtemp(prefix="llmhive-vfy-"))
         keeper().remove_at_end(self.folder)
+        self._redises = RedisPool(backend, self.folder)
         self._trios = TrioPool(self.folder)
         self._prepared = PreparedData(self.folder)
         self._toxiproxy: Toxiproxy | None = None
@@ -174,7 +175,7 @@ class LocalStacks:
         """
         canaries = defaults.new_canaries()
         folder = Path(tempfile.mkdtemp(prefix=f"{wanted.id}-", dir=self.folder))
-        redis_server = self.backend.start_redis(folder, canaries.redis_password)
+        redis_server = self._redises.take(canaries.redis_password)
         trio = self._trios.take()
         links = self._open_links(folder.name, redis_server, trio)
         urls = {name: f"http://{link.host}:{link.port}" for name, link in links.items()}
@@ -230,8 +231,9 @@ class LocalStacks:
         return links
 
     def end(self, live: LiveStack) -> None:
-        """End one stack and keep its simulators for the next."""
+        """End one stack and keep its Redis and its simulators for the next."""
         live.close()
+        self._redises.give_back(live.redis)
         self._trios.give_back(live.trio)
 
     def close(self) -> None:

@@ -177,12 +177,15 @@ def test_a_service_that_refuses_its_settings_does_not_disturb_the_next_claim(
     assert Target(cache.lend(PLAIN).stack).health()["status"] == "ok"
 
 
-def test_an_ended_stack_runs_no_more(cache: StackCache) -> None:
+def test_an_ended_stack_runs_no_more_and_leaves_its_redis_to_the_next(cache: StackCache) -> None:
     wanted = configuration({"SHORT": "lived"})
     live = cache.lend(wanted)
+    url = live.redis.url
     live.stack.is_spoilt = True
 
-    assert cache.lend(wanted) is not live
+    again = cache.lend(wanted)
+
+    assert again is not live
     assert came_true(lambda: birth(live.service.pid) is None, within_s=10)
-    assert live.redis.child is not None
-    assert birth(live.redis.child.pid) is None
+    assert again.redis is live.redis
+    assert again.redis.url != url
