@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import shutil
+import tempfile
 import traceback
 from collections.abc import Generator
 from contextlib import ExitStack
@@ -22,6 +23,7 @@ from verification.harness import artefact, conclusion, target_file
 from verification.harness.claim_results import ClaimResults
 from verification.harness.claim_verdict import ClaimVerdict
 from verification.harness.conclusion import Conclusion
+from verification.harness.processes import keeper
 from verification.harness.readiness import (
     Declarations,
     ReadinessFileError,
@@ -66,6 +68,13 @@ def emptied(reports: Path) -> None:
         )
     shutil.rmtree(reports, ignore_errors=True)
     reports.mkdir(parents=True)
+
+
+def shared_folder() -> Path:
+    """A folder for the workers of this run, removed when the run has ended, however it ended."""
+    folder = Path(tempfile.mkdtemp(prefix="llmhive-vfy-"))
+    keeper().remove_at_end(folder)
+    return folder
 
 
 class Worker:
@@ -127,6 +136,7 @@ class Controller:
                 chosen = choice.settle(self._run.stack)
                 self._run.stack, self._run.versions = chosen.kind, chosen.versions
                 self._config.option.stack = chosen.kind
+                self._run.shared = shared_folder()
         except (StackError, ReadinessFileError, target_file.TargetFileError) as error:
             pytest.exit(f"could not run: {error}", returncode=COULD_NOT_RUN)
         if self._config.get_verbosity() < 0:

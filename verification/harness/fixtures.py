@@ -79,7 +79,8 @@ def lender(config: pytest.Config) -> Lender:
     if file:
         return _elsewhere(config, Path(str(file)).resolve(), worker)
     backend = choice.choose(str(config.getoption("--stack", default=choice.AUTO)))
-    return StackCache(LocalStacks(backend, run_id=run_id, worker=worker))
+    shared = config.stash[RUN].shared if RUN in config.stash else None
+    return StackCache(LocalStacks(backend, run_id=run_id, worker=worker, shared=shared))
 
 
 def _elsewhere(config: pytest.Config, file: Path, worker: str) -> RemoteStacks:

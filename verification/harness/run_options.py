@@ -19,6 +19,8 @@ from verification.harness.stack.programs import ROOT
 SUITES: Final = ROOT / "verification" / "suites"
 REPORTS: Final = ROOT / "reports" / "verify"
 WORKER_INPUT: Final = "llmhive_run"
+# The fields of a run that are paths, which travel as text.
+PATHS: Final = ("reports", "evidence", "shared")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,11 +49,13 @@ class Run:
     seconds_known: dict[str, float] = field(default_factory=dict)
     """Claim -> seconds that it took last time."""
     started_s: float = field(default_factory=time.time)
+    shared: Path | None = None
+    """A folder of this run for what one worker makes for all; none against a target elsewhere."""
 
     def for_workers(self) -> str:
         """What workers must share with the controller, as JSON."""
         facts = asdict(self)
-        paths = {name: str(facts[name]) for name in ("reports", "evidence")}
+        paths = {name: str(facts[name]) for name in PATHS if facts[name] is not None}
         return json.dumps({**facts, **paths, "is_controller": False})
 
 
@@ -79,7 +83,7 @@ def read_options(config: pytest.Config) -> Run:
     worker_input: dict[str, Any] | None = getattr(config, "workerinput", None)
     if worker_input is not None and WORKER_INPUT in worker_input:
         facts = json.loads(worker_input[WORKER_INPUT])
-        paths = {name: Path(facts[name]) for name in ("reports", "evidence")}
+        paths = {name: Path(facts[name]) for name in PATHS if facts[name] is not None}
         words = {name: tuple(facts[name]) for name in ("claims", "first")}
         return Run(**{**facts, **paths, **words})
     option = config.getoption

@@ -148,9 +148,14 @@ class LiveStack:
 
 
 class LocalStacks:
-    """Builds stacks for one worker process on one backend."""
+    """Builds stacks for one worker process on one backend.
 
-    def __init__(self, backend: Backend, *, run_id: str, worker: str) -> None:
+    Takes: `shared` is a folder for what one worker makes for all, None: this worker has its own.
+    """
+
+    def __init__(
+        self, backend: Backend, *, run_id: str, worker: str, shared: Path | None = None
+    ) -> None:
         self.backend = backend
         self.run_id = run_id
         self.worker = worker
@@ -158,7 +163,7 @@ class LocalStacks:
         keeper().remove_at_end(self.folder)
         self._redises = RedisPool(backend, self.folder)
         self._trios = TrioPool(self.folder)
-        self._prepared = PreparedData(self.folder)
+        self._prepared = PreparedData(shared or self.folder)
         self._toxiproxy: Toxiproxy | None = None
 
     @property

@@ -1,4 +1,4 @@
-"""A data folder that is prepared once, and of which every stack begins with a copy.
+"""A data folder that is prepared once in a run, and of which every stack begins with a copy.
 
 A migration and `keys create` are starts of Python; for each stack anew they cost more than
 most claims. Keys are hashed without salt or pepper, so a copy opens for the same key whatever
@@ -7,6 +7,8 @@ the other settings are. Who wants a database of its own, or migrates by itself, 
 
 from __future__ import annotations
 
+import fcntl
+import json
 import shutil
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
@@ -27,11 +29,15 @@ ENVIRONMENT: Final = "development"
 
 
 class PreparedData:
-    """A migrated database with the operator's key, made by the service's own commands."""
+    """A migrated database with the operator's key, made by the service's own commands.
+
+    Takes: `folder` is shared by all workers of a run; whoever comes first makes it.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "prepared"
         self._data = self._folder / "data"
+        self._made = self._folder / "operator.json"
 
     def copy_into(self, data: Path, settings: Mapping[str, str]) -> str | None:
         """Put a copy into the data folder of a service that was never started.
@@ -49,12 +55,22 @@ class PreparedData:
 
     @cached_property
     def _operators_key(self) -> str | None:
-        self._data.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(exist_ok=True)
+        with (self._folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # let go of when the file is closed, however
+            if not self._made.exists():
+                self._made.write_text(json.dumps(self._make()))
+        made = json.loads(self._made.read_text())
+        return str(made["key"]) if isinstance(made, dict) and "key" in made else None
+
+    def _make(self) -> object:
+        """What `keys create` said, None when a command failed."""
+        shutil.rmtree(self._data, ignore_errors=True)  # whoever began it was killed
+        self._data.mkdir()
         settings = {"LLMHIVE_ENVIRONMENT": ENVIRONMENT, "LLMHIVE_DATA_DIR": str(self._data)}
         create = ["keys", "create", "--user", OPERATOR, "--scope", "admin", "--json"]
         for arguments in (["migrate"], create):
             done = run_command(self._folder, self._data, settings, arguments)
             if done.code != 0:
                 return None
-        made = done.json()
-        return str(made["key"]) if isinstance(made, dict) and "key" in made else None
+        return done.json()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -57,10 +58,35 @@ def test_the_commands_run_once(prepared: PreparedData, tmp_path: Path) -> None:
     assert len(list((tmp_path / "prepared").glob("command-*.out"))) == 2
 
 
-def test_nothing_but_the_database_is_copied(prepared: PreparedData, tmp_path: Path) -> None:
-    folder_at(tmp_path / "prepared")
-    (folder_at(tmp_path / "prepared" / "data") / "log-salt").write_bytes(b"salt")
+def test_workers_that_come_together_share_what_the_first_makes(
+    prepared: PreparedData, tmp_path: Path
+) -> None:
+    data = [folder_at(tmp_path / name) for name in ("first", "second")]
+    another = PreparedData(tmp_path)
+
+    with ThreadPoolExecutor() as pool:
+        copies = pool.map(lambda one, at: one.copy_into(at, SETTINGS), [prepared, another], data)
+        keys = list(copies)
+
+    assert keys == [KEY, KEY]
+    assert [users_in(at) for at in data] == [[OPERATOR], [OPERATOR]]
+    assert len(list((tmp_path / "prepared").glob("command-*.out"))) == 2
+
+
+def test_what_a_killed_worker_began_is_made_anew(prepared: PreparedData, tmp_path: Path) -> None:
+    begun = tmp_path / "prepared" / "data"
+    begun.mkdir(parents=True)
+    (begun / "llmhive.db").write_bytes(b"half a database")
     data = folder_at(tmp_path / "first")
+
+    assert prepared.copy_into(data, SETTINGS) == KEY
+    assert users_in(data) == [OPERATOR]
+
+
+def test_nothing_but_the_database_is_copied(prepared: PreparedData, tmp_path: Path) -> None:
+    prepared.copy_into(folder_at(tmp_path / "first"), SETTINGS)
+    (tmp_path / "prepared" / "data" / "log-salt").write_bytes(b"salt")
+    data = folder_at(tmp_path / "second")
 
     prepared.copy_into(data, SETTINGS)
 
