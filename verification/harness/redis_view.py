@@ -125,6 +125,10 @@ class RedisView:
         """A fault: Redis loses its memory. Safe, for each stack has a Redis of its own."""
         self._redis.flushall()
 
+    def disconnect_others(self) -> None:
+        """Close every connection but this view's own; they may come again."""
+        self.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
     def forget_scripts(self) -> None:
         """A fault: Redis forgets all scripts, as after a failover."""
         self._redis.script_flush()

@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 STEADY_WITHIN_S: Final = 1.0
 CALLS: Final = "llmhive_circuit_calls_total"
 RETRIES: Final = "llmhive_retries_total"
-REMEMBERED: Final = ("failure", "cool_down", "rejected")
+REMEMBERED: Final = ("failure", "rejected")
+# A supervisor lets the fourth worker in a row that lived for seconds only wait for 0.4 s.
+REPLACEMENTS_MAX: Final = 3
 # Set to so much, neither breakers nor retry budgets come to an end within a run of the suite.
 INEXHAUSTIBLE: Final = 1000
 HARD_TO_EXHAUST: Final = ("BREAKER_MIN_FAILURES", "RETRY_BUDGET_START")
@@ -63,10 +65,17 @@ class LiveStack:
     links: dict[str, Link]
     trio: Trio
     folder: Path
+    is_troubled: bool = False
+    """Workers remember trouble of the last claim."""
+    troubles: tuple[int, float] = (0, 0.0)
+    """A supervisor's process id, and what was counted of trouble when its worker was new."""
+    replacements: int = 0
+    """How often the worker of this supervisor was replaced."""
 
     def begin_claim(self) -> None:
         """Make it as good as new for the next claim: no rules, calls, faults or old log lines.
 
+        What the workers remember ends with them; what the supervisor went through takes a restart.
         Raises: ServiceDidNotStartError when the service has to be restarted and does not start.
         """
         for simulator in (*self.stack.providers.values(), self.stack.stripe):
@@ -74,8 +83,9 @@ class LiveStack:
             simulator.was_disturbing = False
         self.stack.faults.heal_all()
         self.stack.faults.log.clear()
-        if self.stack.is_tired or not self.service.is_running or not self._is_steady():
-            self._renew()
+        is_worn = self.stack.is_tired or not self.service.is_running
+        if is_worn or not self._has_forgotten() or not self._is_steady():
+            self._restart()
         self.stack.logs.begin()
 
     def end_claim(self) -> list[str]:
@@ -85,12 +95,20 @@ class LiveStack:
         providers = self.stack.providers
         disturbed = {entry["link"] for entry in self.stack.faults.log} & set(providers)
         disturbed |= {name for name, one in providers.items() if one.was_disturbing}
-        if disturbed and self._remembers_trouble():
-            self.stack.is_tired = True
+        if disturbed:
+            self._look_for_trouble()
         return left
 
-    def _remembers_trouble(self) -> bool:
-        """Whether breakers and retry budgets have something to remember, by the service's count.
+    def _look_for_trouble(self) -> None:
+        counted = self._count_trouble()
+        pid, before = self.troubles
+        if counted is None:
+            self.stack.is_tired = True
+        elif counted != (before if pid == self.service.pid else 0):
+            self.is_troubled = True
+
+    def _count_trouble(self) -> float | None:
+        """How much breakers and retry budgets have had to remember; None when it is not known.
 
         Everything else (Redis, Stripe, the database) is forgotten as soon as it is well again.
         """
@@ -98,22 +116,46 @@ class LiveStack:
             http = Http(self.stack.base_url)
             metrics = metrics_view.settled(lambda: self.stack.metrics.read(http))
         except MetricsUnreadableError:
-            return True
-        if self._is_inexhaustible:
-            return metrics.sum(CALLS, outcome="cool_down") > 0
-        counted = [metrics.sum(CALLS, outcome=outcome) for outcome in REMEMBERED]
-        return any([*counted, metrics.sum(RETRIES)])
+            return None
+        counted = metrics.sum(CALLS, outcome="cool_down")
+        if not self._is_inexhaustible:
+            counted += metrics.sum(RETRIES)
+            counted += sum(metrics.sum(CALLS, outcome=outcome) for outcome in REMEMBERED)
+        return counted
 
     @property
     def _is_inexhaustible(self) -> bool:
         settings = self.stack.settings
         return all(float(settings.get(name, "0")) >= INEXHAUSTIBLE for name in HARD_TO_EXHAUST)
 
-    def _renew(self) -> None:
+    def _has_forgotten(self) -> bool:
+        """No worker remembers trouble: there was none, or another has taken its place.
+
+        A supervisor that has just replaced some takes its time with the next. So it replaces a
+        few at most, and none where claims kill workers: there are several then.
+        """
+        if not self.is_troubled:
+            return True
+        if self.stack.worker_count > 1 or self.replacements >= REPLACEMENTS_MAX:
+            return False
+        if not self.service.replace_workers(self._empty_redis):
+            return False
+        counted = self._count_trouble()
+        self.troubles = self.service.pid, counted or 0
+        self.replacements += 1
+        self.is_troubled = False
+        return counted is not None
+
+    def _empty_redis(self) -> None:
+        self.stack.redis.disconnect_others()
+        self.stack.redis.flush()
+
+    def _restart(self) -> None:
         self.service.stop()
         self.stack.redis.flush()
         self.service.start()
-        self.stack.is_tired = False
+        self.stack.is_tired = self.is_troubled = False
+        self.replacements = 0
 
     def _is_steady(self) -> bool:
         """Whether every worker says that all is well: each looks at Redis and providers itself."""

@@ -53,7 +53,7 @@ def made_new(server: RedisServer, password: str) -> bool:
     view = RedisView(server.url)
     try:
         view.command("CONFIG", "SET", "requirepass", password)
-        view.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        view.disconnect_others()
         view.flush()
         view.forget_scripts()
         view.command("CONFIG", "RESETSTAT")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from verification.harness import reach
 from verification.harness.http_client import Http
+from verification.harness.lifetime import birth
 from verification.harness.processes import Child, ChildError, Finished, keeper
 from verification.harness.stack import defaults
 from verification.harness.stack.model import (
@@ -44,9 +45,13 @@ if TYPE_CHECKING:
 START_WITHIN_S: Final = 30.0
 # Beyond the drain and the grace that the settings name: the last log lines, the exit itself.
 STOP_MARGIN_S: Final = 3.0
+# A fork of what is loaded already, on a busy machine of two cores.
+REPLACED_WITHIN_S: Final = 5.0
 # One transaction; a locked database is waited for as long as a request would.
 OPERATOR_WITHIN_S: Final = 5.0
 ADMIN_USERS: Final = "/api/admin/users"
+READY: Final = "/api/health/ready"
+OK: Final = 200
 CREATED: Final = 201
 
 
@@ -105,6 +110,30 @@ class Service:
             raise StackError(f"{chosen} is no worker of the service (supervisor {self.pid})")
         os.kill(chosen, signal.SIGKILL)
         return chosen
+
+    def replace_workers(self, between: Callable[[], object]) -> bool:
+        """SIGKILL every worker and wait for their successors; false when these do not come.
+
+        What a worker knows ends with it, for a fraction of what a start of the service costs.
+        Takes: `between` is done when the old are dead and none of the new was started.
+        """
+        old = self.worker_pids()
+        if len(old) < self.stack.worker_count or self.pid in old:
+            return False
+        self.child.signal(signal.SIGSTOP)  # nobody is replaced while it stands still
+        try:
+            for pid in old:
+                os.kill(pid, signal.SIGKILL)
+            if not came_true(lambda: not any(map(birth, old)), within_s=REPLACED_WITHIN_S):
+                return False
+            between()
+        finally:
+            self.child.signal(signal.SIGCONT)
+        http = Http(self.stack.base_url)
+        return came_true(
+            lambda: http.get(READY, timeout_s=REPLACED_WITHIN_S).status == OK,
+            within_s=REPLACED_WITHIN_S,
+        )
 
     def _is_ours(self, pid: int) -> bool:
         try:
@@ -225,12 +254,8 @@ class Service:
             raise ServiceDidNotStartError(
                 f"{http.base_url} is not the service that was started: instance {found!r}"
             )
-        ready = "/api/health/ready"
-        if not came_true(
-            lambda: http.get(ready).status == 200,  # noqa: PLR2004
-            within_s=deadline_s - now_s(),
-        ):
-            raise ServiceDidNotStartError(f"not ready in time: {http.get(ready)}")
+        if not came_true(lambda: http.get(READY).status == OK, within_s=deadline_s - now_s()):
+            raise ServiceDidNotStartError(f"not ready in time: {http.get(READY)}")
 
     def stop(self) -> None:
         """SIGTERM, then SIGKILL to whatever is left after drain and grace."""

@@ -12,7 +12,7 @@ from verification.harness.lifetime import birth
 from verification.harness.stack.backend import Processes
 from verification.harness.stack.cache import StackCache
 from verification.harness.stack.configuration import configuration
-from verification.harness.stack.local import LocalStacks
+from verification.harness.stack.local import REPLACEMENTS_MAX, LocalStacks
 from verification.harness.stack.model import ServiceDidNotStartError
 from verification.harness.target import Target
 from verification.harness.waiting import came_true
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from verification.harness.stack.local import LiveStack
 
 PLAIN = configuration()
+TROUBLE = "trouble"  # the stand-in counts it as a provider's failure
 
 
 @pytest.fixture(scope="module")
@@ -88,20 +89,73 @@ def test_an_untroubled_service_goes_on_to_the_next_claim(cache: StackCache) -> N
     assert cache.lend(PLAIN).service.pid == pid
 
 
-def test_after_trouble_the_next_claim_gets_a_fresh_service_and_an_empty_redis(
+def troubled(live: LiveStack) -> str:
+    """Let the service count a provider's trouble; gives the worker that remembers it."""
+    live.stack.redis.command("SET", "left", "over")
+    with live.stack.faults.refuse("openai"):
+        answer = Target(live.stack).chat(None, TROUBLE)
+    live.end_claim()
+    return str(answer.served_by)
+
+
+def test_after_trouble_the_next_claim_gets_a_fresh_worker_and_an_empty_redis(
     cache: StackCache,
 ) -> None:
     live = cache.lend(PLAIN)
-    pid = live.service.pid
-    live.stack.redis.command("SET", "left", "over")
-    with live.stack.faults.refuse("openai"):
-        Target(live.stack).chat(None, "trouble")
+    pid, remembers = live.service.pid, troubled(live)
 
-    live.end_claim()
     again = cache.lend(PLAIN)
 
-    assert (again is live, again.service.pid != pid) == (True, True)
+    assert (again is live, again.service.pid) == (True, pid)
+    assert Target(again.stack).http.get("/api/health").served_by != remembers
     assert again.stack.redis.keys() == []
+
+
+def test_after_more_trouble_than_a_supervisor_takes_lightly_it_is_restarted(
+    cache: StackCache,
+) -> None:
+    live = cache.lend(PLAIN)
+    live.service.restart()
+    live.replacements, supervisors = 0, []
+    for _ in range(REPLACEMENTS_MAX + 2):
+        supervisors.append(live.service.pid)
+        troubled(live)
+        cache.lend(PLAIN)
+
+    assert len(set(supervisors[: REPLACEMENTS_MAX + 1])) == 1
+    assert supervisors[-1] != supervisors[0]
+
+
+def test_after_trouble_several_workers_are_restarted_with_their_supervisor(
+    cache: StackCache,
+) -> None:
+    live = cache.lend(configuration(workers=2))
+    pid, live.is_troubled = live.service.pid, True
+
+    assert cache.lend(configuration(workers=2)).service.pid != pid
+
+
+def test_where_no_worker_comes_back_the_service_is_restarted(
+    cache: StackCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = cache.lend(PLAIN)
+    live.replacements, pid = 0, live.service.pid
+    monkeypatch.setattr(live.service, "replace_workers", lambda _between: False)
+    troubled(live)
+
+    assert cache.lend(PLAIN).service.pid != pid
+
+
+def test_the_same_trouble_is_counted_anew_by_another_supervisor(cache: StackCache) -> None:
+    live = cache.lend(PLAIN)
+    live.service.restart()
+    troubled(live)
+    live.service.restart()
+    live.is_troubled = False
+
+    troubled(live)
+
+    assert live.is_troubled
 
 
 def test_a_scripted_text_is_no_trouble(live: LiveStack) -> None:
@@ -109,7 +163,7 @@ def test_a_scripted_text_is_no_trouble(live: LiveStack) -> None:
 
     live.end_claim()
 
-    assert not live.stack.is_tired
+    assert not live.is_troubled
 
 
 def test_a_scripted_failure_is_trouble_once_the_service_counted_it(live: LiveStack) -> None:
@@ -117,20 +171,20 @@ def test_a_scripted_failure_is_trouble_once_the_service_counted_it(live: LiveSta
     live.stack.providers["openai"].fail(500, times=1)
 
     live.end_claim()
-    before = live.stack.is_tired
-    Target(live.stack).chat(None, "trouble")
+    before = live.is_troubled
+    Target(live.stack).chat(None, TROUBLE)
     live.end_claim()
 
-    assert (before, live.stack.is_tired) == (False, True)
+    assert (before, live.is_troubled) == (False, True)
 
 
 def test_a_fault_before_redis_is_forgotten_when_it_is_healed(live: LiveStack) -> None:
     with live.stack.faults.refuse("redis"):
-        Target(live.stack).chat(None, "trouble")
+        Target(live.stack).chat(None, TROUBLE)
 
     live.end_claim()
 
-    assert not live.stack.is_tired
+    assert not live.is_troubled
 
 
 def test_a_stack_whose_clock_was_shifted_is_nobody_elses(cache: StackCache) -> None:

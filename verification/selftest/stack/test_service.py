@@ -101,6 +101,34 @@ def test_a_killed_worker_is_dead_and_the_other_lives(service: Service, stack: St
     assert stack.is_tired
 
 
+def test_replaced_workers_are_dead_before_others_come(service: Service, stack: Stack) -> None:
+    service.start()
+    old = service.worker_pids()
+    alive: list[object] = []
+
+    def look() -> None:
+        alive.extend(pid for pid in old if birth(pid))
+        alive.extend(all_workers(Http(stack.base_url), 1, within_s=0.3))
+
+    assert service.replace_workers(look)
+    assert alive == []
+    new = service.worker_pids()
+    assert (len(new), set(new) & set(old)) == (2, set())
+    assert not stack.is_tired
+
+
+def test_what_goes_wrong_between_leaves_no_supervisor_stopped(service: Service) -> None:
+    service.start()
+
+    def fail() -> None:
+        raise RuntimeError("between")
+
+    with pytest.raises(RuntimeError, match="between"):
+        service.replace_workers(fail)
+
+    assert len(service.worker_pids()) == 2
+
+
 def test_neither_the_supervisor_nor_a_stranger_is_killed_as_a_worker(service: Service) -> None:
     service.start()
 
