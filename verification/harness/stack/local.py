@@ -205,7 +205,7 @@ class LocalStacks:
         keeper().remove_at_end(self.folder)
         self._redises = RedisPool(backend, self.folder)
         self._trios = TrioPool(self.folder)
-        self._prepared = PreparedData(shared or self.folder)
+        self._prepared = PreparedData(self.folder, shared or self.folder)
         self._toxiproxy: Toxiproxy | None = None
 
     @property

@@ -24,6 +24,8 @@ OPERATOR: Final = "vfy-operator"
 # The database with what SQLite keeps beside it, and nothing else: the salt of the log's
 # hashes belongs to one service.
 DATABASE: Final = "llmhive.db*"
+# What `keys create` said.
+MADE: Final = "operator.json"
 # Where pending migrations run at the start, which a copy makes needless.
 ENVIRONMENT: Final = "development"
 
@@ -31,13 +33,14 @@ ENVIRONMENT: Final = "development"
 class PreparedData:
     """A migrated database with the operator's key, made by the service's own commands.
 
-    Takes: `folder` is shared by all workers of a run; whoever comes first makes it.
+    Takes: `folder` is this worker's own, `shared` that of all workers of a run: whoever comes
+    first makes it in a folder of its own, and moves it there once it is whole.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder / "prepared"
-        self._data = self._folder / "data"
-        self._made = self._folder / "operator.json"
+    def __init__(self, folder: Path, shared: Path) -> None:
+        self._folder = folder / "preparing"
+        self._shared = shared
+        self._prepared = shared / "prepared"
 
     def copy_into(self, data: Path, settings: Mapping[str, str]) -> str | None:
         """Put a copy into the data folder of a service that was never started.
@@ -49,28 +52,31 @@ class PreparedData:
         is_fit = settings.get("LLMHIVE_ENVIRONMENT") == ENVIRONMENT
         if not is_fit or "DATABASE_URL" in settings or self._operators_key is None:
             return None
-        for file in self._data.glob(DATABASE):  # whoever wrote them has ended
+        for file in (self._prepared / "data").glob(DATABASE):  # whoever wrote them has ended
             shutil.copy(file, data)
         return self._operators_key
 
     @cached_property
     def _operators_key(self) -> str | None:
-        self._folder.mkdir(exist_ok=True)
-        with (self._folder / "lock").open("w") as lock:
+        with (self._shared / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # let go of when the file is closed, however
-            if not self._made.exists():
-                self._made.write_text(json.dumps(self._make()))
-        made = json.loads(self._made.read_text())
-        return str(made["key"]) if isinstance(made, dict) and "key" in made else None
+            if not self._prepared.exists() and not self._make():
+                return None
+        key: str = json.loads((self._prepared / MADE).read_text())["key"]
+        return key
 
-    def _make(self) -> object:
-        """What `keys create` said, None when a command failed."""
-        shutil.rmtree(self._data, ignore_errors=True)  # whoever began it was killed
-        self._data.mkdir()
-        settings = {"LLMHIVE_ENVIRONMENT": ENVIRONMENT, "LLMHIVE_DATA_DIR": str(self._data)}
+    def _make(self) -> bool:
+        data = self._folder / "data"
+        data.mkdir(parents=True, exist_ok=True)
+        settings = {"LLMHIVE_ENVIRONMENT": ENVIRONMENT, "LLMHIVE_DATA_DIR": str(data)}
         create = ["keys", "create", "--user", OPERATOR, "--scope", "admin", "--json"]
         for arguments in (["migrate"], create):
-            done = run_command(self._folder, self._data, settings, arguments)
+            done = run_command(self._folder, data, settings, arguments)
             if done.code != 0:
-                return None
-        return done.json()
+                return False
+        made = done.json()
+        if not isinstance(made, dict) or "key" not in made:
+            return False
+        (self._folder / MADE).write_text(json.dumps(made))
+        self._folder.rename(self._prepared)
+        return True

@@ -22,7 +22,7 @@ KEY = f"key-{OPERATOR}"
 def prepared(stand_in: Path, tmp_path: Path) -> PreparedData:
     """Nothing prepared yet; the commands are the stand-in's."""
     assert stand_in.is_dir()
-    return PreparedData(tmp_path)
+    return PreparedData(folder_at(tmp_path / "worker"), folder_at(tmp_path / "shared"))
 
 
 def users_in(data: Path) -> list[str]:
@@ -55,14 +55,14 @@ def test_the_commands_run_once(prepared: PreparedData, tmp_path: Path) -> None:
     for name in ("first", "second"):
         prepared.copy_into(folder_at(tmp_path / name), SETTINGS)
 
-    assert len(list((tmp_path / "prepared").glob("command-*.out"))) == 2
+    assert len(list((tmp_path / "shared" / "prepared").glob("command-*.out"))) == 2
 
 
 def test_workers_that_come_together_share_what_the_first_makes(
     prepared: PreparedData, tmp_path: Path
 ) -> None:
     data = [folder_at(tmp_path / name) for name in ("first", "second")]
-    another = PreparedData(tmp_path)
+    another = PreparedData(folder_at(tmp_path / "another"), tmp_path / "shared")
 
     with ThreadPoolExecutor() as pool:
         copies = pool.map(lambda one, at: one.copy_into(at, SETTINGS), [prepared, another], data)
@@ -70,22 +70,23 @@ def test_workers_that_come_together_share_what_the_first_makes(
 
     assert keys == [KEY, KEY]
     assert [users_in(at) for at in data] == [[OPERATOR], [OPERATOR]]
-    assert len(list((tmp_path / "prepared").glob("command-*.out"))) == 2
+    assert len(list((tmp_path / "shared" / "prepared").glob("command-*.out"))) == 2
 
 
-def test_what_a_killed_worker_began_is_made_anew(prepared: PreparedData, tmp_path: Path) -> None:
-    begun = tmp_path / "prepared" / "data"
-    begun.mkdir(parents=True)
-    (begun / "llmhive.db").write_bytes(b"half a database")
-    data = folder_at(tmp_path / "first")
+def test_where_the_shared_folder_is_gone_nothing_is_left(
+    prepared: PreparedData, tmp_path: Path
+) -> None:
+    (tmp_path / "shared").rmdir()
 
-    assert prepared.copy_into(data, SETTINGS) == KEY
-    assert users_in(data) == [OPERATOR]
+    with pytest.raises(FileNotFoundError):
+        prepared.copy_into(folder_at(tmp_path / "first"), SETTINGS)
+
+    assert not (tmp_path / "shared").exists()
 
 
 def test_nothing_but_the_database_is_copied(prepared: PreparedData, tmp_path: Path) -> None:
     prepared.copy_into(folder_at(tmp_path / "first"), SETTINGS)
-    (tmp_path / "prepared" / "data" / "log-salt").write_bytes(b"salt")
+    (tmp_path / "shared" / "prepared" / "data" / "log-salt").write_bytes(b"salt")
     data = folder_at(tmp_path / "second")
 
     prepared.copy_into(data, SETTINGS)
