@@ -6,6 +6,7 @@ simulators to the worker. Everything listens on loopback.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ RETRIES: Final = "llmhive_retries_total"
 REMEMBERED: Final = ("failure", "rejected")
 # A supervisor lets the fourth worker in a row that lived for seconds only wait for 0.4 s.
 REPLACEMENTS_MAX: Final = 3
+# Set where the coverage of the service is measured; coverage.py reads it in each process.
+COVERAGE: Final = "COVERAGE_PROCESS_START"
 # Set to so much, neither breakers nor retry budgets come to an end within a run of the suite.
 INEXHAUSTIBLE: Final = 1000
 HARD_TO_EXHAUST: Final = ("BREAKER_MIN_FAILURES", "RETRY_BUDGET_START")
@@ -136,7 +139,8 @@ class LiveStack:
         """
         if not self.is_troubled:
             return True
-        if self.stack.worker_count > 1 or self.replacements >= REPLACEMENTS_MAX:
+        is_measured = COVERAGE in os.environ  # which a killed worker could not write down
+        if is_measured or self.stack.worker_count > 1 or self.replacements >= REPLACEMENTS_MAX:
             return False
         if not self.service.replace_workers(self._empty_redis):
             return False

@@ -10,7 +10,7 @@ import itertools
 import os
 import secrets
 import signal
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -123,7 +123,8 @@ class Service:
         self.child.signal(signal.SIGSTOP)  # nobody is replaced while it stands still
         try:
             for pid in old:
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it died by itself
+                    os.kill(pid, signal.SIGKILL)
             if not came_true(lambda: not any(map(birth, old)), within_s=REPLACED_WITHIN_S):
                 return False
             between()

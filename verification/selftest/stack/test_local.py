@@ -135,6 +135,16 @@ def test_after_trouble_several_workers_are_restarted_with_their_supervisor(
     assert cache.lend(configuration(workers=2)).service.pid != pid
 
 
+def test_a_worker_whose_coverage_is_measured_is_not_killed(
+    cache: StackCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = cache.lend(PLAIN)
+    pid, live.replacements, live.is_troubled = live.service.pid, 0, True
+    monkeypatch.setenv("COVERAGE_PROCESS_START", "pyproject.toml")
+
+    assert cache.lend(PLAIN).service.pid != pid
+
+
 def test_where_no_worker_comes_back_the_service_is_restarted(
     cache: StackCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
