@@ -47,6 +47,9 @@ TROUBLE: dict[str, dict[str, Any]] = {
     "cut in the middle": {"chunks": ["one ", "two "], "cut_after_bytes": 20},
 }
 IMPATIENT = {"S4_LLM_TIMEOUT": "1", "RETRY_ATTEMPTS": "1"}
+# Without Redis each worker has probes of its own; on a busy machine the default 50 ms are not
+# enough to say that it is away.
+TOGETHER = {"REDIS_DEADLINE_S": "1"}
 SHIFTABLE = {"BREAKER_OPEN_S": f"{SLOW_OPEN_S:g}", **clock.shiftable()}
 SLOW = {"BREAKER_OPEN_S": f"{SLOW_OPEN_S:g}", "BREAKER_OPEN_MAX_S": "6", "BREAKER_WINDOW_S": "5"}
 
@@ -118,6 +121,7 @@ def test_whatever_the_trouble_all_workers_leave_it_alone_and_take_it_back(target
     "breakers.probes.stampede",
     proves=[promises.BREAKER_PROBES],
     needs=[*NEEDS, can.METRICS],
+    env=TOGETHER,
     workers=2,
 )
 def test_a_crowd_of_callers_at_half_open_send_three_probes_at_most(target: Target) -> None:
@@ -154,6 +158,7 @@ def test_a_crowd_of_callers_at_half_open_send_three_probes_at_most(target: Targe
     "breakers.probes.abandoned",
     proves=[promises.BREAKER_PROBES],
     needs=[*NEEDS, can.METRICS],
+    env=TOGETHER,
     workers=2,
 )
 def test_probes_whose_callers_leave_are_not_lost(target: Target) -> None:
@@ -189,6 +194,7 @@ def test_probes_whose_callers_leave_are_not_lost(target: Target) -> None:
     "breakers.probes.killed-worker",
     proves=[promises.BREAKER_PROBES],
     needs=[*NEEDS, can.RESTART],
+    env=TOGETHER,
     workers=2,
     faults=["worker"],
 )
@@ -211,7 +217,13 @@ def test_probes_whose_workers_are_killed_are_not_waited_for_for_ever(target: Tar
     assert asked(target, user, 1)[0].body["provider"] == PROVIDER
 
 
-@claim("breakers.closes.by-three", proves=[promises.BREAKER_CLOSES], needs=NEEDS, workers=2)
+@claim(
+    "breakers.closes.by-three",
+    proves=[promises.BREAKER_CLOSES],
+    needs=NEEDS,
+    env=TOGETHER,
+    workers=2,
+)
 def test_two_lucky_probes_do_not_close_it_and_one_failure_opens_it(target: Target) -> None:
     user, provider = target.new_user("enterprise"), target.provider(PROVIDER)
     provider.fail(500)
